@@ -174,7 +174,7 @@ class Measured(Checked, frozen=True, kw_only=True, omit_defaults=True):
     device: str | None = None
 
 
-class Prediction(Checked, frozen=True, kw_only=True, omit_defaults=True):
+class Prediction(Checked, frozen=True, kw_only=True, omit_defaults=False):
     """One revision of one segment, as published."""
 
     version: Annotated[int, Meta(ge=1, description="version of this schema")] = msgspec.field(default=SCHEMA_VERSION)
