@@ -36,6 +36,10 @@ class StreamOperator(Protocol):
         """What a bare bound of the input gives (a bound of the output, and what it completes)."""
         ...
 
+    def finish(self, at_ns: int) -> Iterable[Packet | Control]:
+        """The input has ended: what is left, and the output's own `StreamEnd` where it has a name of its own."""
+        ...
+
     def reset(self, epoch: int, at_ns: int) -> None:
         """A new source epoch: state is forgotten, track ids go on."""
         ...
@@ -100,6 +104,8 @@ class SpeechResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     states: SpeechStates | None
     transcript: TranscriptResult | None
+    elapsed_ms: dict[str, float] = {}
+    """Wall-clock milliseconds by stage ("speech", "transcription"); for `measured` alone."""
 
 
 class AffectResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):

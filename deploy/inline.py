@@ -1,0 +1,259 @@
+"""The inline runtime: one process, the session engine, operators called directly through the batcher."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import msgspec
+import torch
+
+from deploy.session.engine import Session, SessionPlan, SessionSource
+from deploy.session.predicting import AffectBatcher, Predictor, SpeechBatcher
+from deploy.settings import Settings
+from operators.batching import Batcher
+from operators.encoders.speech import SpeechEncoder
+from operators.faces.detection import FaceDetector
+from operators.faces.operator import FaceOperator
+from operators.interface import StreamOperator
+from operators.model import AffectModel
+from operators.model_folder import load_model
+from operators.transcription.moonshine import MoonshineTranscriber
+from operators.transcription.operator import SpeechStage
+from operators.voice_activity import VoiceActivityOperator
+from stream.errors import SettingsError
+from stream.prediction import Prediction
+from stream.sources.media import MediaSource
+from stream.sources.transcript import TranscriptSource, read_lines
+from stream.timeline.dispositions import StreamDispositions
+from stream.timeline.packets import Modality
+from stream.timeline.settings import (
+    LineSettings,
+    SegmentationName,
+    SegmentationSettings,
+    TimelineSettings,
+    UtteranceSettings,
+    WindowSettings,
+)
+from stream.timeline.watermark import StreamDeclaration
+
+
+class LoadedOperators:
+    """The stateless operators of one model, loaded once and shared by the sessions of this process.
+
+    One thread computes speech and one computes affect, whatever the number of sessions; each library keeps to one thread
+    of its own, since two on a busy machine make a call many times slower.
+    """
+
+    def __init__(self, model: str | Path | None = None, device: str = "cpu") -> None:
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        self.model: AffectModel = load_model(Path(model) if model is not None else None, device=device)
+        self.detector = FaceDetector()
+        encoder = SpeechEncoder()
+        self.speech: SpeechBatcher = Batcher("speech", SpeechStage(encoder, MoonshineTranscriber(encoder)).infer)
+        self.affect: AffectBatcher = Batcher("affect", self.model.infer)
+
+    def close(self) -> None:
+        """Ends the two threads."""
+        self.speech.close()
+        self.affect.close()
+
+
+class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session came to, known when it has ended.
+
+    `media_ns` is session time analysed, `wall_s` and `cpu_s` (of this process) are seconds; `cut` says in a line what a
+    container declared and did not hold.
+    """
+
+    dispositions: dict[str, StreamDispositions]
+    revisions: dict[str, int]
+    media_ns: int
+    wall_s: float
+    cpu_s: float
+    cut: str | None
+    notices: tuple[str, ...]
+
+
+class InlineSession:
+    """A session in this process: iterate it for its predictions, then read its `summary`."""
+
+    def __init__(
+        self,
+        source: MediaSource,
+        transcript: TranscriptSource | None,
+        operators: LoadedOperators,
+        *,
+        session: str,
+        settings: Settings,
+        realtime: bool,
+        provisional: bool,
+    ) -> None:
+        self.id = session
+        self.duration_ns = source.duration_ns
+        self._media = source
+        self._sources: list[SessionSource] = [source] if transcript is None else [source, transcript]
+        self._realtime = realtime
+        self._stopped = threading.Event()
+        self._begun_s: float | None = None
+        self._summary: SessionSummary | None = None
+        self._revisions: Counter[str] = Counter()
+        streams = _declarations(source, transcript)
+        self._session = Session(
+            SessionPlan(
+                sources=self._sources,
+                streams=streams,
+                operators=_stream_operators(streams, operators),
+                predictor=Predictor(
+                    session,
+                    operators.speech,
+                    operators.affect,
+                    operators.model,
+                    _utterance_settings(settings.timeline),
+                    host=platform.node(),
+                    wall_ns=self._wall_ns,
+                ),
+                timeline=settings.timeline,
+                engine=settings.engine,
+                provisionals=provisional,
+            ),
+            pace=self._pace,
+        )
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is to be said of the sources, one line each."""
+        return tuple(line for source in self._sources for line in source.notices)
+
+    @property
+    def position_ns(self) -> int:
+        """How far the session has come, in session time."""
+        return self._session.position_ns
+
+    @property
+    def summary(self) -> SessionSummary:
+        """The session's summary; raises `SettingsError` before it has been iterated."""
+        if self._summary is None:
+            raise SettingsError("the summary of a session", expected="a session that has ended", fix="iterate it first")
+        return self._summary
+
+    def operator_busy_ns(self) -> dict[str, int]:
+        """CPU time inside the calls of each stream operator."""
+        return self._session.operator_busy_ns()
+
+    def __iter__(self) -> Iterator[Prediction]:
+        begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
+        try:
+            for prediction in self._session:
+                self._revisions[prediction.result.status] += 1
+                yield prediction
+        finally:
+            self._summary = SessionSummary(
+                dispositions=self._session.dispositions(),
+                revisions=dict(self._revisions),
+                media_ns=self._session.position_ns,
+                wall_s=time.perf_counter() - begun_s,
+                cpu_s=time.process_time() - begun_cpu_s,
+                cut=self._media.cut,
+                notices=self.notices,
+            )
+
+    def close(self) -> None:
+        """Stops a session that is being iterated elsewhere, and frees the sources of one that never was."""
+        self._stopped.set()
+        for source in self._sources:
+            source.close()
+
+    def __enter__(self) -> InlineSession:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _pace(self, arrival_ns: int) -> bool:
+        """In real time, waits until the wall clock has come to `arrival_ns`; False once the session is stopped."""
+        if self._realtime:
+            if self._begun_s is None:
+                self._begun_s = time.monotonic()
+            self._stopped.wait(max(0.0, self._begun_s + arrival_ns / 1e9 - time.monotonic()))
+        return not self._stopped.is_set()
+
+    def _wall_ns(self) -> int | None:
+        return None if self._begun_s is None else round((time.monotonic() - self._begun_s) * 1e9)
+
+
+def open_session(
+    source: str,
+    *,
+    transcript: str | None = None,
+    segments: SegmentationName = "utterances",
+    realtime: bool = False,
+    model: str | Path | None = None,
+    session: str | None = None,
+    provisional: bool = True,
+    settings: Settings | None = None,
+    operators: LoadedOperators | None = None,
+) -> InlineSession:
+    """Opens a session over a media source and, where given, its transcript.
+
+    The sources are opened before the model is loaded, so that a wrong path is told at once. Raises `InputError` where
+    a source, transcript, model folder or the wanted segmentation can't be used.
+    """
+    chosen = settings or Settings()
+    timeline = msgspec.structs.replace(
+        chosen.timeline, segmentation=_segmentation(segments, transcript, chosen.timeline.segmentation)
+    )
+    media = MediaSource(source)
+    words = TranscriptSource(transcript) if transcript is not None else None
+    return InlineSession(
+        media,
+        words,
+        operators or LoadedOperators(model),
+        session=session or uuid.uuid4().hex[:12],
+        settings=msgspec.structs.replace(chosen, timeline=timeline),
+        realtime=realtime,
+        provisional=provisional,
+    )
+
+
+def _segmentation(name: SegmentationName, transcript: str | None, current: SegmentationSettings) -> SegmentationSettings:
+    if name == "lines":
+        if transcript is None:
+            raise SettingsError("segments by lines", found="no transcript", expected="one", fix="add --transcript FILE")
+        return LineSettings(lines=read_lines(transcript))
+    if name == "windows":
+        return current if isinstance(current, WindowSettings) else WindowSettings()
+    return current if isinstance(current, UtteranceSettings) else UtteranceSettings()
+
+
+def _utterance_settings(timeline: TimelineSettings) -> UtteranceSettings:
+    return timeline.segmentation if isinstance(timeline.segmentation, UtteranceSettings) else UtteranceSettings()
+
+
+def _declarations(media: MediaSource, transcript: TranscriptSource | None) -> tuple[StreamDeclaration, ...]:
+    sources = [media] if transcript is None else [media, transcript]
+    streams = [StreamDeclaration(name=s.name, modality=s.modality) for source in sources for s in source.streams]
+    audio = next((s for s in streams if s.modality is Modality.AUDIO), None)
+    if audio is not None:
+        streams.append(StreamDeclaration(name="activity", modality=Modality.ACTIVITY, source=audio.name))
+    return tuple(streams)
+
+
+def _stream_operators(
+    streams: tuple[StreamDeclaration, ...], operators: LoadedOperators
+) -> dict[str, tuple[StreamOperator, ...]]:
+    found: dict[str, tuple[StreamOperator, ...]] = {}
+    for stream in streams:
+        if stream.modality is Modality.VIDEO:
+            found[stream.name] = (FaceOperator(operators.detector, operators.model.face_encoder.infer, stream=stream.name),)
+        elif stream.modality is Modality.AUDIO:
+            found[stream.name] = (VoiceActivityOperator(stream=stream.name),)
+    return found

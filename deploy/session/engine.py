@@ -1,0 +1,199 @@
+"""The session engine: readers, operator threads, the door, the aligner and the segment operators, for either runtime.
+
+The reader stamps each read with its arrival and hands its items to the operators of their stream; what they give joins the
+read again at the door, in order, so that thread timing changes nothing. Only the door touches the aligner.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+import msgspec
+
+from deploy.session.operator_thread import OperatorThread, await_result
+from deploy.session.predicting import Predictor
+from deploy.session.queues import Budget, Channel
+from deploy.session.reading import Read, Readable, read_virtual
+from deploy.settings import EngineSettings
+from operators.interface import StreamOperator
+from stream.prediction import Prediction
+from stream.timeline.alignment import Aligner
+from stream.timeline.dispositions import StreamDispositions
+from stream.timeline.packets import Bound, EpochStart, Item, Packet, StreamEnd
+from stream.timeline.segments import Late, Revision
+from stream.timeline.settings import TimelineSettings
+from stream.timeline.watermark import StreamDeclaration
+
+
+class SessionSource(Readable, Protocol):
+    """A readable source that the session closes."""
+
+    dropped: dict[str, int]
+    """Packets that the source left out, by stream: out of order, or not to be decoded."""
+
+    def close(self) -> None:
+        """Frees what the source holds."""
+        ...
+
+
+class SessionPlan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What a session consists of: its sources, streams in order, and the operators of each source stream by its name."""
+
+    sources: Sequence[SessionSource]
+    streams: Sequence[StreamDeclaration]
+    operators: Mapping[str, Sequence[StreamOperator]]
+    predictor: Predictor
+    timeline: TimelineSettings
+    engine: EngineSettings
+    provisionals: bool = True
+
+
+class _Ticket(msgspec.Struct, frozen=True, eq=False):
+    """One read on its way to the door: items, and answers of operators that are still at work."""
+
+    arrival_ns: int
+    parts: list[Item | _Answer]
+
+
+class _Answer(msgspec.Struct, frozen=True, eq=False):
+    """What an operator will give for one item of its input."""
+
+    operator: str
+    item: Item
+    future: Future[list[Item]]
+
+
+class Session:
+    """One session from its sources to its predictions; iterate it once.
+
+    Readable sources run on virtual time: nothing is dropped, queues make the reader wait, and a run is a function of the
+    sources. `pace` is called with each arrival before the read is taken, and may wait (real time) or stop (False).
+    """
+
+    def __init__(self, plan: SessionPlan, pace: Callable[[int], bool] = lambda _: True) -> None:
+        self._plan = plan
+        self._pace = pace
+        self._aligner = Aligner(plan.streams, plan.timeline)
+        self._budget = Budget(plan.engine.budget_bytes, plan.engine.budget_span_ns)
+        self._tickets: Channel[_Ticket] = Channel(capacity=1 << 20)  # the budget is what bounds it
+        self._answers: Channel[Future[Prediction]] = Channel(plan.engine.predictions_under_way)
+        self._threads = {op.name: OperatorThread(op.name) for ops in plan.operators.values() for op in ops}
+        self._declared = {stream.name for stream in plan.streams}
+        self._position_ns = 0
+
+    @property
+    def position_ns(self) -> int:
+        """How far the door has come, in session time."""
+        return self._position_ns
+
+    def dispositions(self) -> dict[str, StreamDispositions]:
+        """What became of every packet so far, by stream."""
+        return self._aligner.ledger.summary()
+
+    def operator_busy_ns(self) -> dict[str, int]:
+        """CPU time that each stream operator's thread has spent in its calls."""
+        return {name: thread.busy_ns for name, thread in self._threads.items()}
+
+    def __iter__(self) -> Iterator[Prediction]:
+        """Predictions in the order in which the aligner decided them. Raises what failed, after what came before it."""
+        reader = threading.Thread(target=self._read, name="reader", daemon=True)
+        door = threading.Thread(target=self._align, name="door", daemon=True)
+        reader.start()
+        door.start()
+        try:
+            for answer in self._answers:
+                yield await_result("prediction", answer, self._plan.engine.call_deadline_s)
+        finally:
+            self._stop()
+            door.join(self._plan.engine.call_deadline_s)
+            reader.join(self._plan.engine.call_deadline_s)
+
+    def _stop(self) -> None:
+        self._budget.close()
+        self._tickets.close(discard=True)
+        self._answers.close(discard=True)
+        for thread in self._threads.values():
+            thread.close()
+
+    def _read(self) -> None:
+        """The reader's thread: owns the sources."""
+        try:
+            for read in read_virtual(self._plan.sources):
+                if not self._pace(read.arrival_ns) or not self._budget.acquire(read.size, read.arrival_ns):
+                    break
+                if not self._tickets.put(self._dispatch(read)):
+                    break
+            self._tickets.close()
+        except Exception as error:  # raised again where the session is iterated
+            self._tickets.close(error)
+        finally:
+            for source in self._plan.sources:
+                source.close()
+
+    def _dispatch(self, read: Read) -> _Ticket:
+        parts: list[Item | _Answer] = []
+        for item in read.items:
+            names = item.streams if isinstance(item, EpochStart) else (item.stream,)
+            operators = [op for name in names for op in self._plan.operators.get(name, ())]
+            # A stream that an operator gives again under its own name reaches the door through the operator alone.
+            transformed = isinstance(item, Packet | Bound) and any(op.output == item.stream for op in operators)
+            if not transformed and not isinstance(item, StreamEnd):
+                parts.append(item)
+            for operator in operators:
+                answer = self._threads[operator.name].submit(_call, operator, item)
+                parts.append(_Answer(operator.name, item, answer))
+            if isinstance(item, StreamEnd):
+                parts.append(item)
+        return _Ticket(read.arrival_ns, parts)
+
+    def _align(self) -> None:
+        """The door's thread: owns the aligner."""
+        arrival_ns = 0
+        try:
+            for ticket in self._tickets:
+                arrival_ns = ticket.arrival_ns
+                for part in ticket.parts:
+                    for item in self._items(part):
+                        self._publish(self._aligner.push(item, arrival_ns))
+                self._budget.release()
+                self._position_ns = arrival_ns
+            for source in self._plan.sources:
+                for stream, count in source.dropped.items():
+                    self._aligner.ledger.received_and_dropped(stream, "refused", count)
+            self._publish(self._aligner.close(arrival_ns))
+            self._answers.close()
+        except Exception as error:  # raised again where the session is iterated
+            self._answers.close(error)
+            self._budget.close()
+
+    def _items(self, part: Item | _Answer) -> list[Item]:
+        if not isinstance(part, _Answer):
+            return [part]
+        items = await_result(part.operator, part.future, self._plan.engine.call_deadline_s)
+        if isinstance(part.item, Packet) and not any(isinstance(i, Packet) for i in items):
+            stream = part.item.stream
+            if all(i.stream == stream for i in items if isinstance(i, Bound)):
+                self._aligner.ledger.received_and_dropped(stream, "sampling")
+        return items
+
+    def _publish(self, outputs: Sequence[Revision | Late]) -> None:
+        for output in outputs:
+            # Late packets are counted by the ledger; they have no prediction of their own.
+            if isinstance(output, Revision) and (self._plan.provisionals or output.status != "provisional"):
+                self._answers.put(self._plan.predictor.submit(output))
+
+
+def _call(operator: StreamOperator, item: Item) -> list[Any]:
+    """The one place that knows which of an operator's methods an item means."""
+    if isinstance(item, Packet):
+        return list(operator.process(item))
+    if isinstance(item, Bound):
+        return list(operator.bound(item.bound_ns))
+    if isinstance(item, EpochStart):
+        operator.reset(item.epoch, item.at_ns)
+    elif isinstance(item, StreamEnd):
+        return list(operator.finish(item.at_ns))
+    return []

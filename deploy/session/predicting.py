@@ -1,0 +1,222 @@
+"""From a revision to a published prediction: the segment operators in their order, and the schema filled with what they gave."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import msgspec
+
+from deploy.session.segment_input import segment_input
+from operators.batching import Batcher
+from operators.interface import EMOTIONS, AffectResult, SegmentInput, SegmentModel, SpeechResult
+from stream.prediction import (
+    Measured,
+    ModalityReport,
+    ModelIdentity,
+    Polarity,
+    Prediction,
+    Result,
+    Subject,
+    Transcript,
+    TranscriptWord,
+)
+from stream.timeline.packets import Modality, Word
+from stream.timeline.segments import Revision
+from stream.timeline.settings import UtteranceSettings
+
+NEUTRAL_SENTIMENT = 0.5
+"""Sentiment nearer to zero than this is called neutral (CMU-MOSI rounds it to class 0)."""
+
+SpeechBatcher = Batcher[SegmentInput, SpeechResult]
+AffectBatcher = Batcher[tuple[SegmentInput, SpeechResult], AffectResult]
+
+
+class Predictor:
+    """Runs the segment operators on revisions; answers come as futures, in any order.
+
+    Owns no thread: the two batchers do. `wall_ns` tells how far the session's pace has come (None where it has none),
+    for the lag that is measured in real time.
+    """
+
+    def __init__(
+        self,
+        session: str,
+        speech: SpeechBatcher,
+        affect: AffectBatcher,
+        model: SegmentModel,
+        utterance: UtteranceSettings,
+        *,
+        host: str | None = None,
+        wall_ns: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._session = session
+        self._speech = speech
+        self._affect = affect
+        self._utterance = utterance
+        self._model = ModelIdentity(name=model.name, digest=model.digest, licence=model.licence)
+        self._device = model.device
+        self._host = host
+        self._wall_ns = wall_ns
+
+    def submit(self, revision: Revision) -> Future[Prediction]:
+        """Starts the prediction of one revision."""
+        job = _Job(self, revision)
+        if revision.kind == "hole":
+            job.done.set_result(self.prediction(revision, None, None, None, 0.0))
+        else:
+            job.start()
+        return job.done
+
+    def prediction(
+        self,
+        revision: Revision,
+        segment: SegmentInput | None,
+        speech: SpeechResult | None,
+        affect: AffectResult | None,
+        total_ms: float,
+    ) -> Prediction:
+        """The prediction of a revision out of what the segment operators gave (a hole has neither)."""
+        transcript = _transcript(segment, speech)
+        wall_ns = self._wall_ns()
+        latency_ms = {**(speech.elapsed_ms if speech else {}), "total": total_ms}
+        return Prediction(
+            result=Result(
+                session=self._session,
+                source_epoch=revision.source_epoch,
+                lane=revision.lane,
+                kind=revision.kind,
+                start_ns=revision.start_ns,
+                end_ns=revision.end_ns,
+                continues=revision.continues,
+                revision=revision.number,
+                status=revision.status,
+                reason=revision.reason,
+                subject=_subject(segment, affect),
+                sentiment=affect.sentiment if affect else None,
+                polarity=_polarity(affect),
+                emotions=_emotions(affect),
+                valence=affect.valence if affect else None,
+                arousal=affect.arousal if affect else None,
+                transcript=transcript,
+                modalities=_modalities(revision, segment, speech, affect),
+                model=self._model if affect else None,
+                clock_uncertainty_ns=0,
+            ),
+            measured=Measured(
+                latency_ms=latency_ms,
+                lag_ms=None if wall_ns is None else (wall_ns - revision.end_ns) / 1e6,
+                host=self._host,
+                device=self._device,
+            ),
+        )
+
+
+class _Job:
+    """One revision on its way through speech and affect; each step is started by the one before."""
+
+    def __init__(self, predictor: Predictor, revision: Revision) -> None:
+        self.done: Future[Prediction] = Future()
+        self._predictor = predictor
+        self._revision = revision
+        self._segment = segment_input(revision, predictor._utterance)
+        self._begun = time.perf_counter()
+
+    def start(self) -> None:
+        speech = self._predictor._speech.submit(self._segment, self._revision.end_ns)
+        speech.add_done_callback(self._step(self._fuse))
+
+    def _fuse(self, speech: SpeechResult) -> None:
+        affect = self._predictor._affect.submit((self._segment, speech), self._revision.end_ns)
+        affect.add_done_callback(self._step(lambda result: self._finish(speech, result)))
+
+    def _finish(self, speech: SpeechResult, affect: AffectResult) -> None:
+        total_ms = (time.perf_counter() - self._begun) * 1e3
+        self.done.set_result(self._predictor.prediction(self._revision, self._segment, speech, affect, total_ms))
+
+    def _step(self, then: Callable[..., None]) -> Callable[[Future], None]:
+        """What to do with a step's answer; any error on the way is the job's answer."""
+
+        def proceed(future: Future) -> None:
+            try:
+                then(future.result())
+            except Exception as error:  # handed to whoever waits for this prediction
+                self.done.set_exception(error)
+
+        return proceed
+
+
+def _given(segment: SegmentInput) -> bool:
+    return segment.text_state is not None
+
+
+def _transcript(segment: SegmentInput | None, speech: SpeechResult | None) -> Transcript | None:
+    if segment is None:
+        return None
+    heard = speech.transcript if speech else None
+    words = segment.words if _given(segment) else (heard.words if heard and not heard.rejected else ())
+    if not words:
+        return None
+    return Transcript(
+        text=" ".join(word.text for word in words),
+        origin="given" if _given(segment) else (heard.origin if heard else ""),
+        words=tuple(
+            TranscriptWord(text=w.text, start_ns=w.start_ns, end_ns=w.end_ns, estimated=w.estimated) for w in words
+        ),
+        log_probability=None if _given(segment) or heard is None else heard.log_probability,
+    )
+
+
+def _subject(segment: SegmentInput | None, affect: AffectResult | None) -> Subject | None:
+    if segment is None or affect is None or not segment.faces:
+        return None
+    if affect.subject is None:
+        return Subject(method="unknown")
+    return Subject(method="largest-face", track=affect.subject)
+
+
+def _polarity(affect: AffectResult | None) -> Polarity | None:
+    if affect is None or affect.sentiment is None:
+        return None
+    value = affect.sentiment.value
+    return "neutral" if abs(value) <= NEUTRAL_SENTIMENT else "positive" if value > 0 else "negative"
+
+
+def _emotions(affect: AffectResult | None) -> dict[str, float] | None:
+    if affect is None or affect.emotions is None:
+        return None
+    return dict(zip(EMOTIONS, map(float, affect.emotions), strict=True))
+
+
+def _modalities(
+    revision: Revision, segment: SegmentInput | None, speech: SpeechResult | None, affect: AffectResult | None
+) -> dict[str, ModalityReport]:
+    weights = affect.weights if affect else {}
+    reports = {
+        s.modality.value: ModalityReport(
+            state=s.state, absence=s.absence, coverage=s.coverage, weight=weights.get(s.modality.value, 0.0)
+        )
+        for s in revision.slices
+        if s.modality is not Modality.ACTIVITY
+    }
+    if segment is None:
+        return reports
+    if Modality.VIDEO in reports:
+        seen = max((len(frame.faces) for frame in segment.faces), default=0)
+        reports[Modality.VIDEO] = msgspec.structs.replace(reports[Modality.VIDEO], faces_seen=seen)
+    if not _given(segment):
+        reports[Modality.TEXT] = _heard_text(revision, speech, weights.get(Modality.TEXT, 0.0))
+    for modality in Modality:
+        if modality is not Modality.ACTIVITY and modality not in reports:
+            reports[modality.value] = ModalityReport(state="absent", absence="not-declared")
+    return {str(name): report for name, report in reports.items()}
+
+
+def _heard_text(revision: Revision, speech: SpeechResult | None, weight: float) -> ModalityReport:
+    heard = speech.transcript if speech else None
+    words: tuple[Word, ...] = heard.words if heard and not heard.rejected else ()
+    if not words:
+        return ModalityReport(state="absent", absence="nothing-there", rejected=bool(heard and heard.rejected))
+    covered = sum(word.end_ns - word.start_ns for word in words)
+    return ModalityReport(state="present", coverage=min(1.0, covered / revision.span.length_ns), weight=weight)

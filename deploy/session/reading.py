@@ -1,0 +1,55 @@
+"""Readable sources on virtual time: one reader, always from the source that is furthest behind (design, section 4, rule 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from stream.timeline.packets import Item, Modality
+
+
+class DeclaredStream(Protocol):
+    """A stream that a source declares."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def modality(self) -> Modality: ...  # noqa: D102
+
+
+class Readable(Protocol):
+    """What the reader needs of a source: see `stream.sources.readable.ReadableSource`."""
+
+    position_ns: int
+    ended: bool
+    compressed_bytes: int
+
+    def read(self) -> list[Item]:
+        """The next packets and controls, in reading order."""
+        ...
+
+
+class Read(msgspec.Struct, frozen=True, eq=False):
+    """What one read gave, stamped with its virtual arrival (strictly increasing) and its compressed size."""
+
+    arrival_ns: int
+    items: list[Item]
+    size: int
+
+
+def read_virtual(sources: Sequence[Readable]) -> Iterator[Read]:
+    """All reads of several sources in virtual time.
+
+    Virtual now is the smallest, over sources that have not ended, of the largest event time read. It is a function of the
+    sources alone, so that a fast run and one at the media's pace stamp the same arrivals.
+    """
+    arrival_ns = -1
+    while open_sources := [source for source in sources if not source.ended]:
+        source = min(open_sources, key=lambda s: s.position_ns)
+        items = source.read()
+        left = [s.position_ns for s in sources if not s.ended] or [max(s.position_ns for s in sources)]
+        arrival_ns = max(arrival_ns + 1, min(left))
+        if items:
+            yield Read(arrival_ns, items, source.compressed_bytes)

@@ -1,0 +1,76 @@
+"""From a revision of the aligner to what the segment operators see."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from operators.interface import SegmentInput
+from stream.timeline.packets import AudioChunk, Faces, Modality, SpeechActivity, Word
+from stream.timeline.segments import Revision, Slice
+from stream.timeline.settings import UtteranceSettings
+from stream.timeline.time import NS_PER_SAMPLE
+
+
+def segment_input(revision: Revision, utterance: UtteranceSettings) -> SegmentInput:
+    """The segment's audio, speech, faces and words. `utterance` says from when on a step is speech, and how it is padded."""
+    audio = revision.slice_of(Modality.AUDIO)
+    video = revision.slice_of(Modality.VIDEO)
+    text = revision.slice_of(Modality.TEXT)
+    activity = revision.slice_of(Modality.ACTIVITY)
+    samples, sample_mask = _samples(audio, revision)
+    steps = [p for p in activity.packets if isinstance(p, SpeechActivity)] if activity else []
+    return SegmentInput(
+        kind=revision.kind,
+        status=revision.status,
+        start_ns=revision.start_ns,
+        end_ns=revision.end_ns,
+        continues=revision.continues,
+        audio_state=audio.state if audio else "absent",
+        samples=samples,
+        sample_mask=sample_mask,
+        speech=np.array([step.probability for step in steps], dtype=np.float32),
+        speech_ns=_speech_span(revision, steps, utterance),
+        video_state=video.state if video else "absent",
+        video_coverage=video.coverage if video else 0.0,
+        faces=tuple(p for p in video.packets if isinstance(p, Faces)) if video else (),
+        text_state=text.state if text else None,
+        words=tuple(p for p in text.packets if isinstance(p, Word)) if text else (),
+    )
+
+
+def _samples(audio: Slice | None, revision: Revision) -> tuple[np.ndarray, np.ndarray]:
+    """int16 (n,) samples over the whole span and bool (n,), True where a sample was really heard."""
+    if audio is None or not audio.packets:
+        return np.zeros(0, np.int16), np.zeros(0, np.bool_)
+    first_index = -(-revision.start_ns // NS_PER_SAMPLE)
+    count = -(-revision.end_ns // NS_PER_SAMPLE) - first_index
+    samples = np.zeros(count, np.int16)
+    mask = np.zeros(count, np.bool_)
+    for chunk in audio.packets:
+        assert isinstance(chunk, AudioChunk)
+        piece = chunk.slice_samples(revision.start_ns, revision.end_ns)
+        # Chunks start on any nanosecond; their samples take the nearest places at or after the span's start.
+        offset = max(0, -(-chunk.start_ns // NS_PER_SAMPLE) - first_index)
+        piece = piece[: count - offset]
+        samples[offset : offset + len(piece)] = piece
+        mask[offset : offset + len(piece)] = not chunk.filled
+    return samples, mask
+
+
+def _speech_span(
+    revision: Revision, steps: list[SpeechActivity], utterance: UtteranceSettings
+) -> tuple[int, int] | None:
+    """The padded span of speech inside the segment; None where there is less than the shortest utterance of it."""
+    if revision.kind == "utterance":
+        return revision.start_ns, revision.end_ns
+    if revision.kind == "silence":
+        return None
+    spoken = [step for step in steps if not step.masked and step.probability >= utterance.threshold]
+    if sum(step.end_ns - step.start_ns for step in spoken) < utterance.shortest_ns:
+        return None
+    return (
+        max(revision.start_ns, spoken[0].start_ns - utterance.pad_ns),
+        min(revision.end_ns, spoken[-1].end_ns + utterance.pad_ns),
+    )
+
+

@@ -1,0 +1,28 @@
+"""The numbers of a session's runtime, each with its unit and its reason; those of the rooms below are held as they are."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stream.timeline.settings import TimelineSettings
+from stream.timeline.time import NS_PER_SECOND
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session engine allows to be under way."""
+
+    budget_bytes: int = 16 << 20
+    """Compressed bytes between the reader and the door: seconds of high-quality video."""
+    budget_span_ns: int = NS_PER_SECOND
+    """Session time between the reader and the door: decoded pictures stay in memory for so long (1080p: 90 MB)."""
+    predictions_under_way: int = 8
+    """Revisions between the aligner and whoever iterates; beyond it the aligner waits."""
+    call_deadline_s: float = 60.0
+    """After which an operator that gives no answer counts as failed; a slow machine needs a second for 15 s of speech."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a session is configured with."""
+
+    timeline: TimelineSettings = TimelineSettings()
+    engine: EngineSettings = EngineSettings()

@@ -1,0 +1,116 @@
+"""Batches for stateless operators: earliest event-time deadline first, grouped by bucket. Used by both runtimes."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+from stream.errors import OperatorError
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+
+class BatchQueue(Generic[Request]):
+    """Requests in order of their event-time deadline; pure, owned by one caller.
+
+    A batch holds requests of one bucket only (model digest and padded shape), so that it is one call at one shape.
+    """
+
+    def __init__(self, max_batch: int) -> None:
+        self._max_batch = max_batch
+        self._order = itertools.count()
+        self._buckets: dict[Hashable, list[tuple[int, int, Request]]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets.values()))
+
+    def push(self, request: Request, deadline_ns: int, bucket: Hashable = None) -> None:
+        """Adds a request; those of equal deadline keep the order in which they came."""
+        heapq.heappush(self._buckets.setdefault(bucket, []), (deadline_ns, next(self._order), request))
+
+    def pop_batch(self) -> list[Request]:
+        """The most urgent request and the next most urgent ones of its bucket, at most `max_batch`; empty when there is none."""
+        if not self._buckets:
+            return []
+        bucket = min(self._buckets, key=lambda name: self._buckets[name][0][:2])
+        heap = self._buckets[bucket]
+        batch = [heapq.heappop(heap)[2] for _ in range(min(self._max_batch, len(heap)))]
+        if not heap:
+            del self._buckets[bucket]
+        return batch
+
+
+class Batcher(Generic[Request, Result]):
+    """One thread that calls `infer` on batches of what was submitted.
+
+    `infer` maps a batch to as many results, in order. What it raises reaches the callers of that batch as
+    `OperatorError`; the thread goes on. `busy_ns` adds up the CPU time of the thread inside `infer`.
+    """
+
+    def __init__(self, name: str, infer: Callable[[Sequence[Request]], Sequence[Result]], *, max_batch: int = 1) -> None:
+        self.name = name
+        self.busy_ns = 0
+        self._infer = infer
+        self._queue: BatchQueue[tuple[Request, Future[Result]]] = BatchQueue(max_batch)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"batcher-{name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request, deadline_ns: int, bucket: Hashable = None) -> Future[Result]:
+        """Queues a request; raises `OperatorError` once closed."""
+        future: Future[Result] = Future()
+        with self._changed:
+            if self._closed:
+                raise OperatorError(f"operator {self.name}", found="closed", expected="open", fix="open a new session")
+            self._queue.push((request, future), deadline_ns, bucket)
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Takes nothing more; what is queued is still answered, then the thread ends."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not len(self._queue):
+                    if self._closed:
+                        return
+                    self._changed.wait()
+                batch = self._queue.pop_batch()
+            before_ns = time.thread_time_ns()
+            answer_batch(self.name, self._infer, batch)
+            self.busy_ns += time.thread_time_ns() - before_ns
+
+
+def answer_batch(name: str, infer: Callable[[Sequence[Any]], Sequence[Any]], batch: Sequence[tuple[Any, Future[Any]]]) -> None:
+    """Calls `infer` on the requests of a batch and gives each future its result, or all of them the error."""
+    try:
+        results = infer([request for request, _ in batch])
+        if len(results) != len(batch):
+            raise OperatorError(f"operator {name}", found=f"{len(results)} results", expected=f"{len(batch)}")  # noqa: TRY301
+    except Exception as error:  # any failure of an operator is its callers' to handle, never this thread's
+        failure = as_operator_error(name, error)
+        for _, future in batch:
+            future.set_exception(failure)
+        return
+    for (_, future), result in zip(batch, results, strict=True):
+        future.set_result(result)
+
+
+def as_operator_error(name: str, error: BaseException) -> OperatorError:
+    """The error with the operator's name; its type and message are kept, the original is its cause."""
+    if isinstance(error, OperatorError):
+        return error
+    failure = OperatorError(f"operator {name}", found=f"{type(error).__name__}: {error}", fix="run with --debug for the trace")
+    failure.__cause__ = error
+    return failure
