@@ -19,7 +19,7 @@ def analyze(source: str, **options: Any) -> Iterator[Prediction]:
 
     Loads torch, OpenCV and the operators on the first call only.
     """
-    from deploy.inline import open_session  # noqa: PLC0415 - heavy, and not wanted by whoever only imports deploy
+    from deploy.inline import open_session
 
     with open_session(source, **options) as session:
         yield from session

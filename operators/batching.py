@@ -35,7 +35,7 @@ class BatchQueue(Generic[Request]):
         heapq.heappush(self._buckets.setdefault(bucket, []), (deadline_ns, next(self._order), request))
 
     def pop_batch(self) -> list[Request]:
-        """The most urgent request and the next most urgent ones of its bucket, at most `max_batch`; empty when there is none."""
+        """The most urgent request and the next most urgent of its bucket, at most `max_batch`; empty when there is none."""
         if not self._buckets:
             return []
         bucket = min(self._buckets, key=lambda name: self._buckets[name][0][:2])
@@ -97,7 +97,7 @@ def answer_batch(name: str, infer: Callable[[Sequence[Any]], Sequence[Any]], bat
     try:
         results = infer([request for request, _ in batch])
         if len(results) != len(batch):
-            raise OperatorError(f"operator {name}", found=f"{len(results)} results", expected=f"{len(batch)}")  # noqa: TRY301
+            raise OperatorError(f"operator {name}", found=f"{len(results)} results", expected=f"{len(batch)}")
     except Exception as error:  # any failure of an operator is its callers' to handle, never this thread's
         failure = as_operator_error(name, error)
         for _, future in batch:

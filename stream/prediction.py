@@ -78,7 +78,7 @@ class Subject(Checked, frozen=True, kw_only=True, omit_defaults=True):
         Meta(description="how the subject was picked; largest-face is a fallback that does not know who speaks"),
     ]
     track: Annotated[int, Meta(ge=0, description="the face track; absent where no face was picked")] | None = None
-    certainty: Annotated[Share, Meta(description="probability that this track is the subject; absent for fallbacks")] | None = None
+    certainty: Annotated[Share, Meta(description="probability that it is the subject; absent for fallbacks")] | None = None
 
 
 class SentimentEstimate(Checked, frozen=True, kw_only=True, omit_defaults=True):
@@ -147,7 +147,7 @@ class Result(Checked, frozen=True, kw_only=True, omit_defaults=True):
     subject: Subject | None = None
     sentiment: SentimentEstimate | None = None
     polarity: (
-        Annotated[Polarity, Meta(description="negative below -0.5, positive above 0.5, else neutral, of sentiment.value")] | None
+        Annotated[Polarity, Meta(description="of sentiment.value: negative below -0.5, positive above 0.5, else neutral")] | None
     ) = None
     emotions: Annotated[dict[str, Share], Meta(description="calibrated probabilities, adding up to 1")] | None = None
     valence: Annotated[Signed, Meta(description="-1 unpleasant .. 1 pleasant; docs/numbers.md has the formula")] | None = None

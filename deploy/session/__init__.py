@@ -1,0 +1,1 @@
+"""The session engine: exists once, serves both runtimes, loads no torch."""

@@ -1,4 +1,4 @@
-"""From a revision to a published prediction: the segment operators in their order, and the schema filled with what they gave."""
+"""From a revision to a published prediction: the segment operators in their order, and the schema filled."""
 
 from __future__ import annotations
 
@@ -161,9 +161,7 @@ def _transcript(segment: SegmentInput | None, speech: SpeechResult | None) -> Tr
     return Transcript(
         text=" ".join(word.text for word in words),
         origin="given" if _given(segment) else (heard.origin if heard else ""),
-        words=tuple(
-            TranscriptWord(text=w.text, start_ns=w.start_ns, end_ns=w.end_ns, estimated=w.estimated) for w in words
-        ),
+        words=tuple(TranscriptWord(text=w.text, start_ns=w.start_ns, end_ns=w.end_ns, estimated=w.estimated) for w in words),
         log_probability=None if _given(segment) or heard is None else heard.log_probability,
     )
 

@@ -57,9 +57,7 @@ def _samples(audio: Slice | None, revision: Revision) -> tuple[np.ndarray, np.nd
     return samples, mask
 
 
-def _speech_span(
-    revision: Revision, steps: list[SpeechActivity], utterance: UtteranceSettings
-) -> tuple[int, int] | None:
+def _speech_span(revision: Revision, steps: list[SpeechActivity], utterance: UtteranceSettings) -> tuple[int, int] | None:
     """The padded span of speech inside the segment; None where there is less than the shortest utterance of it."""
     if revision.kind == "utterance":
         return revision.start_ns, revision.end_ns
@@ -72,5 +70,3 @@ def _speech_span(
         max(revision.start_ns, spoken[0].start_ns - utterance.pad_ns),
         min(revision.end_ns, spoken[-1].end_ns + utterance.pad_ns),
     )
-
-

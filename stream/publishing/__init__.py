@@ -1,0 +1,1 @@
+"""Publishing predictions over ZeroMQ, and subscribing to them."""

@@ -1,0 +1,1 @@
+"""Recording and exact replay of sessions."""

@@ -1,0 +1,1 @@
+"""Sources: what gives packets to a session, behind one door a kind."""
