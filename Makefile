@@ -9,8 +9,12 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --log $(VENV)/install.log
+LOG := $(VENV)/install.log
 FREE_GB := 10
+
+# Quiet while all goes well: what pip says goes to a file, and its end to the terminal when it fails.
+install = $(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '$(1)' >>$(LOG) 2>&1 \
+  || { tail -n 15 $(LOG) >&2; echo "installing failed; all that pip said is in $(LOG)" >&2; exit 1; }
 
 export SOURCE
 
@@ -63,8 +67,8 @@ $(BIN)/python:
 	fi
 
 $(VENV)/installed.stamp: pyproject.toml | $(BIN)/python
-	@echo "Installing packages into $(VENV): 7 GB and some minutes the first time (progress: $(VENV)/install.log)"
-	@$(INSTALL) -e .
+	@echo "Installing packages into $(VENV): 7 GB and some minutes the first time (progress: $(LOG))"
+	@$(call install,.)
 	@touch $@
 
 $(VENV)/loads.stamp: $(VENV)/installed.stamp
@@ -74,5 +78,5 @@ $(VENV)/loads.stamp: $(VENV)/installed.stamp
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/loads.stamp
-	@$(INSTALL) -e '.[dev,train]'
+	@$(call install,.[dev,train])
 	@touch $@
