@@ -1,7 +1,7 @@
 # Everything runs in .venv, which is made on first use and again only when pyproject.toml changes.
 # PYTHON names the interpreter it is made from; SOURCE the media file of `make demo`.
 
-SHELL := /bin/bash
+SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
