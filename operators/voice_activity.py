@@ -47,7 +47,7 @@ class VoiceActivityOperator:
         self._sequence = 0
         self._epoch = 0
         self._promised_ns: int | None = None
-        self._begin()
+        self._forget()
 
     def process(self, packet: Packet) -> Iterator[Packet | Control]:
         """The steps that a chunk completes, then a bound at the start of the next. Missing samples count as filled.
@@ -57,7 +57,8 @@ class VoiceActivityOperator:
         if not isinstance(packet, AudioChunk):
             raise OperatorError(f"operator {self.name}", found=type(packet).__name__, expected="AudioChunk")
         self._epoch = packet.epoch
-        if self._heard is None:
+        if not self._begun:
+            self._begun = True
             # The grid is counted from the epoch's first sample also where the first chunk is not that.
             lead = packet.first_sample % ACTIVITY_STEP_SAMPLES
             self._heard = packet.first_sample - lead
@@ -75,7 +76,7 @@ class VoiceActivityOperator:
         yield self._promise(self._start_ns if self._held else self._end_ns)
 
     def bound(self, bound_ns: int) -> Iterator[Packet | Control]:
-        """A bare bound of the audio. A step whose rest can no longer follow is given, masked; then its bound, a step earlier."""
+        """A bare bound of the audio: gives, masked, a step whose rest can no longer follow; then the bound, a step earlier."""
         if self._held and bound_ns - self.lookback_ns > self._start_ns:
             yield from self._hear(np.zeros(ACTIVITY_STEP_SAMPLES - self._held, np.int16), self._end_ns, masked=True)
         bound_ns -= self.lookback_ns
@@ -91,13 +92,11 @@ class VoiceActivityOperator:
         """A new source epoch: the rest of the old one is given up; the grid begins anew at its first sample."""
         self._epoch = epoch
         self._promise(at_ns)
-        self._begin()
+        self._forget()
 
-    def _begin(self) -> None:
-        self._heard: int | None = None
-        self._held = 0
-        self._masked = False
-        self._start_ns = self._end_ns = 0
+    def _forget(self) -> None:
+        self._begun = self._masked = False
+        self._heard = self._held = self._start_ns = self._end_ns = 0
         self._window = np.zeros((1, _CONTEXT + ACTIVITY_STEP_SAMPLES), np.float32)
         self._state = np.zeros((2, 1, 128), np.float32)
 
@@ -118,8 +117,7 @@ class VoiceActivityOperator:
             self._end_ns = start_ns + taken * NS_PER_SAMPLE
             if self._held == ACTIVITY_STEP_SAMPLES:
                 yield from self._step()
-        if self._heard is not None:
-            self._heard += len(samples)
+        self._heard += len(samples)
 
     def _step(self) -> Iterator[SpeechActivity]:
         self._window[0, _CONTEXT + self._held :] = 0

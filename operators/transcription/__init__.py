@@ -1,0 +1,1 @@
+"""Transcribers: the audio of one utterance to words."""

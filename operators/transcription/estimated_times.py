@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -27,7 +28,7 @@ def spread_words(words: Sequence[str], samples: np.ndarray, start_ns: int) -> li
     spans = []
     last_ns = start_ns
     end_ns = start_ns + len(samples) * NS_PER_SAMPLE
-    for before, after in zip(shares, shares[1:], strict=False):
+    for before, after in pairwise(shares):
         # Where the running sum stands still there is a pause: a word begins behind it and ends before it.
         first = _instant(edges, before, "right")
         last = _instant(edges, after, "left")
@@ -38,7 +39,7 @@ def spread_words(words: Sequence[str], samples: np.ndarray, start_ns: int) -> li
 
 
 def _sounding_frames(samples: np.ndarray) -> np.ndarray:
-    """bool (ceil(n / 160),): which frames sound; all of them where none stands out."""
+    """Which frames sound, bool (ceil(n / 160),); all of them where none stands out."""
     padded = np.zeros(-(-len(samples) // _FRAME) * _FRAME, np.float32)
     padded[: len(samples)] = samples
     loudness = np.sqrt(np.mean(padded.reshape(-1, _FRAME) ** 2, axis=1))
@@ -52,7 +53,7 @@ def _instant(edges: np.ndarray, share: float, side: str) -> int:
         frame = min(int(np.searchsorted(edges, share, "right")) - 1, len(edges) - 2)
     else:
         frame = max(int(np.searchsorted(edges, share, "left")) - 1, 0)
-    return round((frame + min(max(share - edges[frame], 0.0), 1.0)) * _FRAME)
+    return round((frame + min(max(float(share - edges[frame]), 0.0), 1.0)) * _FRAME)
 
 
 def quietest(samples: np.ndarray, first: int) -> int:

@@ -111,7 +111,7 @@ class MoonshineTranscriber:
     def _decode(self, states: np.ndarray, sample_count: int) -> _Decoded:
         limit = math.ceil(self._settings.tokens_per_second * sample_count / SAMPLE_RATE)
         empty = np.zeros((1, _HEADS, 0, _HEAD_DIM), np.float32)
-        feed = {
+        feed: dict[str, np.ndarray] = {
             "encoder_hidden_states": np.ascontiguousarray(states[None], np.float32),
             "encoder_attention_mask": np.ones((1, sample_count), np.int64),
             "input_ids": np.array([[START]], np.int64),

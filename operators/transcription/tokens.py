@@ -29,7 +29,7 @@ def read_tokens(path: Path) -> list[bytes]:
     Raises `ModelFolderError` when an entry is cut.
     """
     data = path.read_bytes()
-    tokens = []
+    tokens: list[bytes] = []
     at = 0
     while at < len(data):
         length, at = data[at], at + 1
