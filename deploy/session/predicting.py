@@ -64,7 +64,7 @@ class Predictor:
         """Starts the prediction of one revision."""
         job = _Job(self, revision)
         if revision.kind == "hole":
-            job.done.set_result(self.prediction(revision, None, None, None, 0.0))
+            job.done.set_result(self.prediction(revision, None, None, None, {}))
         else:
             job.start()
         return job.done
@@ -75,12 +75,11 @@ class Predictor:
         segment: SegmentInput | None,
         speech: SpeechResult | None,
         affect: AffectResult | None,
-        total_ms: float,
+        latency_ms: dict[str, float],
     ) -> Prediction:
         """The prediction of a revision out of what the segment operators gave (a hole has neither)."""
         transcript = _transcript(segment, speech)
         wall_ns = self._wall_ns()
-        latency_ms = {**(speech.elapsed_ms if speech else {}), "total": total_ms}
         return Prediction(
             result=Result(
                 session=self._session,
@@ -121,19 +120,21 @@ class _Job:
         self._predictor = predictor
         self._revision = revision
         self._segment = segment_input(revision, predictor._utterance)
-        self._begun = time.perf_counter()
+        self._begun_s = time.perf_counter()
 
     def start(self) -> None:
         speech = self._predictor._speech.submit(self._segment, self._revision.end_ns)
         speech.add_done_callback(self._step(self._fuse))
 
     def _fuse(self, speech: SpeechResult) -> None:
+        spoken_s = time.perf_counter()
         affect = self._predictor._affect.submit((self._segment, speech), self._revision.end_ns)
-        affect.add_done_callback(self._step(lambda result: self._finish(speech, result)))
+        affect.add_done_callback(self._step(lambda result: self._finish(speech, result, spoken_s)))
 
-    def _finish(self, speech: SpeechResult, affect: AffectResult) -> None:
-        total_ms = (time.perf_counter() - self._begun) * 1e3
-        self.done.set_result(self._predictor.prediction(self._revision, self._segment, speech, affect, total_ms))
+    def _finish(self, speech: SpeechResult, affect: AffectResult, spoken_s: float) -> None:
+        now_s = time.perf_counter()
+        latency_ms = {**speech.elapsed_ms, "affect": (now_s - spoken_s) * 1e3, "total": (now_s - self._begun_s) * 1e3}
+        self.done.set_result(self._predictor.prediction(self._revision, self._segment, speech, affect, latency_ms))
 
     def _step(self, then: Callable[..., None]) -> Callable[[Future], None]:
         """What to do with a step's answer; any error on the way is the job's answer."""
