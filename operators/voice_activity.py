@@ -41,6 +41,13 @@ class VoiceActivityOperator:
     name = "voice activity"
     lookback_ns = ACTIVITY_STEP_NS
 
+    _begun: bool
+    _masked: bool
+    _heard: int
+    _held: int
+    _start_ns: int
+    _end_ns: int
+
     def __init__(self, network: SileroNetwork, *, output: str = "activity") -> None:
         self.output = output
         self._network = network

@@ -1,0 +1,1 @@
+"""Faces: found, followed over time and cut out of video frames."""

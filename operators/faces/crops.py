@@ -1,0 +1,56 @@
+"""Crops of faces as FER2013 has them: 48 x 48, grey, landmarks in fixed places, histogram-equalised."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+CROP: Final = 48
+_PLACES: Final = np.array([[15, 19.3], [33, 19.3], [24, 28.8], [17, 35.7], [31, 35.7]], np.float32)
+"""Where the five landmarks lie in FER2013's pictures on average."""
+EYE_DISTANCE: Final = 18.0
+"""Pixels between the eyes of a crop: a picture in which they are nearer has less detail than the crop can hold."""
+
+
+def aligned_crop(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The face at float32 (5, 2) landmarks, shares of a uint8 (h, w, 3) picture's size, as a uint8 (48, 48) crop."""
+    height, width = rgb.shape[:2]
+    points = landmarks * np.array([width, height], np.float32)
+    # Warped at a whole multiple of the crop's size and then averaged down: no aliasing, whatever the face's size.
+    enlarged = int(np.clip(np.ceil(_eye_distance(points) / EYE_DISTANCE), 1, 8))
+    matrix = _similarity(points, (_PLACES + 0.5) * enlarged - 0.5)
+    side = CROP * enlarged
+    warped = cv2.warpAffine(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    grey = cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY)
+    if enlarged > 1:
+        grey = cv2.resize(grey, (CROP, CROP), interpolation=cv2.INTER_AREA)
+    crop: np.ndarray = cv2.equalizeHist(grey)
+    return crop
+
+
+def crop_scale(landmarks: np.ndarray, picture: tuple[int, int], source: tuple[int, int]) -> int:
+    """By which whole factor a picture (width, height) must be larger for every float32 (n, 5, 2) face to fill its crop.
+
+    Never beyond the source's own size, which holds no more detail; 1 where the picture is good enough.
+    """
+    if not len(landmarks):
+        return 1
+    smallest = min(_eye_distance(points) for points in landmarks * np.array(picture, np.float32))
+    most = min(source[0] / picture[0], source[1] / picture[1])
+    return max(1, int(min(np.ceil(EYE_DISTANCE / max(smallest, 1.0)), np.ceil(most))))
+
+
+def _eye_distance(points: np.ndarray) -> float:
+    return float(np.linalg.norm(points[1] - points[0]))
+
+
+def _similarity(points: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The rotation, scale and shift, float64 (2, 3), that bring (n, 2) points nearest to their places."""
+    # As complex numbers a similarity is z -> a z + b, and least squares have a closed form.
+    source, target = points[:, 0] + 1j * points[:, 1], places[:, 0] + 1j * places[:, 1]
+    centred = source - source.mean()
+    a = np.vdot(centred, target) / max(np.vdot(centred, centred).real, 1e-9)
+    b = target.mean() - a * source.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
