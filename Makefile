@@ -10,11 +10,14 @@ MAKEFLAGS += --no-builtin-rules
 VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
-FREE_GB := 10
+FREE_GB := 15
+DEVELOPMENT := [dev,train]
 
-# Quiet while all goes well: what pip says goes to a file, and its end to the terminal when it fails.
-install = $(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '$(1)' >>$(LOG) 2>&1 \
-  || { tail -n 15 $(LOG) >&2; echo "installing failed; all that pip said is in $(LOG)" >&2; exit 1; }
+# Quiet while all goes well: what pip says goes to a file, and its end to the terminal when it fails. Its scratch files
+# lie in .venv too, since a /tmp in memory may be too small for them.
+install = mkdir -p $(VENV)/tmp; TMPDIR="$(CURDIR)/$(VENV)/tmp" \
+  $(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '.$(1)' >>$(LOG) 2>&1 \
+  || { tail -n 15 $(LOG) | cut -c -300 >&2; echo "installing failed; all that pip said is in $(LOG)" >&2; exit 1; }
 
 export SOURCE
 
@@ -51,7 +54,8 @@ clean: ## Remove the environment and everything that was built
 $(BIN)/python:
 	@free=$$(( $$(df -Pk . | awk 'NR == 2 { print $$4 }') / 1048576 )); \
 	if (( free < $(FREE_GB) )); then \
-	  echo "disk: found $$free GB free, expected $(FREE_GB) GB; the packages (PyTorch with CUDA, mostly) take 7 GB" >&2; exit 1; \
+	  echo "disk: found $$free GB free, expected $(FREE_GB) GB; the packages (PyTorch with CUDA, mostly) take 7 GB," \
+	    "and their download as much again on the way" >&2; exit 1; \
 	fi
 	@python=; for candidate in "$${PYTHON:-}" python3.11 python3 python3.12 python3.13; do \
 	  if [[ -n $$candidate ]] && "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
@@ -68,7 +72,7 @@ $(BIN)/python:
 
 $(VENV)/installed.stamp: pyproject.toml | $(BIN)/python
 	@echo "Installing packages into $(VENV): 7 GB and some minutes the first time (progress: $(LOG))"
-	@$(call install,.)
+	@$(call install)
 	@touch $@
 
 $(VENV)/loads.stamp: $(VENV)/installed.stamp
@@ -78,5 +82,5 @@ $(VENV)/loads.stamp: $(VENV)/installed.stamp
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/loads.stamp
-	@$(call install,.[dev,train])
+	@$(call install,$(DEVELOPMENT))
 	@touch $@
