@@ -12,15 +12,24 @@ _PLACES: Final = np.array([[15, 19.3], [33, 19.3], [24, 28.8], [17, 35.7], [31, 
 """Where the five landmarks lie in FER2013's pictures on average."""
 EYE_DISTANCE: Final = 18.0
 """Pixels between the eyes of a crop: a picture in which they are nearer has less detail than the crop can hold."""
+_WORTH_CONVERTING: Final = 1.15
+"""Measured: a crop out of a picture too small by that correlates .99 with one out of the source, by 2 only .975."""
 
 
-def aligned_crop(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The face at float32 (5, 2) landmarks, shares of a uint8 (h, w, 3) picture's size, as a uint8 (48, 48) crop."""
+def aligned_crop(rgb: np.ndarray, landmarks: np.ndarray, *, aspect: float) -> np.ndarray:
+    """The face at float32 (5, 2) landmarks, shares of a uint8 (h, w, 3) picture's size, as a uint8 (48, 48) crop.
+
+    `aspect` is the width over the height of the source, which the picture may have stretched: the crop has not.
+    """
     height, width = rgb.shape[:2]
-    points = landmarks * np.array([width, height], np.float32)
+    unstretched = np.array([height * aspect, height])
+    points = landmarks * unstretched
     # Warped at a whole multiple of the crop's size and then averaged down: no aliasing, whatever the face's size.
     enlarged = int(np.clip(np.ceil(_eye_distance(points) / EYE_DISTANCE), 1, 8))
-    matrix = _similarity(points, (_PLACES + 0.5) * enlarged - 0.5)
+    matrix = _similarity(points, _PLACES * enlarged)
+    matrix[:, :2] *= unstretched / [width, height]
+    # Shares count from the picture's edge, OpenCV from the middle of its first pixel.
+    matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
     side = CROP * enlarged
     warped = cv2.warpAffine(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     grey = cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY)
@@ -30,16 +39,19 @@ def aligned_crop(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return crop
 
 
-def crop_scale(landmarks: np.ndarray, picture: tuple[int, int], source: tuple[int, int]) -> int:
-    """By which whole factor a picture (width, height) must be larger for every float32 (n, 5, 2) face to fill its crop.
+def crop_size(landmarks: np.ndarray, picture: tuple[int, int], source: tuple[int, int]) -> tuple[int, int]:
+    """The size (width, height) of the picture to crop float32 (n, 5, 2) faces from, found in a picture of that size.
 
-    Never beyond the source's own size, which holds no more detail; 1 where the picture is good enough.
+    So large that the smallest face fills its crop, but never beyond the source's own size, which holds no more detail;
+    the picture's own size where a larger one would hardly show more.
     """
     if not len(landmarks):
-        return 1
-    smallest = min(_eye_distance(points) for points in landmarks * np.array(picture, np.float32))
-    most = min(source[0] / picture[0], source[1] / picture[1])
-    return max(1, int(min(np.ceil(EYE_DISTANCE / max(smallest, 1.0)), np.ceil(most))))
+        return picture
+    nearest = min(_eye_distance(points) for points in landmarks * np.array(picture, np.float32))
+    enlarged = min(EYE_DISTANCE / max(nearest, 1.0), source[0] / picture[0], source[1] / picture[1])
+    if enlarged < _WORTH_CONVERTING:
+        return picture
+    return round(picture[0] * enlarged), round(picture[1] * enlarged)
 
 
 def _eye_distance(points: np.ndarray) -> float:

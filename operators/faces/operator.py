@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import numpy as np
 
-from operators.faces.crops import aligned_crop, crop_scale
+from operators.faces.crops import aligned_crop, crop_size
 from operators.faces.detection import Detections, detection_size
 from operators.faces.tracking import Tracker, TrackingSettings
 from stream.errors import OperatorError
@@ -97,16 +97,17 @@ class FaceOperator:
         return at_ns * self.rate // NS_PER_SECOND > self._last_ns * self.rate // NS_PER_SECOND
 
     def _faces(self, image: FrameImage, at_ns: int) -> tuple[Face, ...]:
+        aspect = image.width / image.height
         size = detection_size(image.width, image.height)
         picture = image.rgb(*size)
         found = self._detect(picture).largest(self._settings.most_faces)
-        tracks = self._tracker.update(found, at_ns, aspect=image.width / image.height)
+        tracks = self._tracker.update(found, at_ns, aspect=aspect)
         if not tracks:
             return ()
-        scale = crop_scale(found.landmarks, size, (image.width, image.height))
-        if scale > 1:
-            picture = image.rgb(size[0] * scale, size[1] * scale)
-        crops = np.stack([aligned_crop(picture, landmarks) for landmarks in found.landmarks])
+        enlarged = crop_size(found.landmarks, size, (image.width, image.height))
+        if enlarged != size:
+            picture = image.rgb(*enlarged)
+        crops = np.stack([aligned_crop(picture, landmarks, aspect=aspect) for landmarks in found.landmarks])
         features = self._encode(crops)
         return tuple(
             Face(
