@@ -1,0 +1,226 @@
+"""Anything that FFmpeg opens, behind one door: a path, an http(s), rtsp or udp URL, or `-` for standard input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import av
+from av.container import InputContainer
+
+from stream.errors import SourceError
+from stream.sources.door import Address, Kind, check_duration, choose_tracks, clock_resets, declares_length, open_container
+from stream.sources.media_clock import MediaClock, Verdict
+from stream.sources.readable import SourceCut, SourceStream
+from stream.sources.settings import MediaSettings
+from stream.sources.tracks import AudioTrack, TimedPacket, Track, VideoTrack
+from stream.timeline.packets import Bound, EpochStart, Item, StreamActive, StreamEnd, StreamIdle
+from stream.timeline.time import from_ticks, to_seconds
+
+_NS_PER_US = 1_000
+_DEFAULTS = MediaSettings()
+
+
+class MediaSource:
+    """A container as a readable source: one video and one audio stream on the container's one clock.
+
+    Zero is the container's start; what it holds before primes the decoder and is trimmed. Raises `SourceError` where
+    the door refuses it; always close it.
+    """
+
+    def __init__(self, url: str, *, video: str = "video", audio: str = "audio", settings: MediaSettings = _DEFAULTS) -> None:
+        self._settings = settings
+        self._address = Address.of(url)
+        self._container: InputContainer | None = open_container(self._address, settings)
+        try:
+            self._open(self._container, video, audio)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, container: InputContainer, video: str, audio: str) -> None:
+        chosen = choose_tracks(container, self._address, self._settings)
+        self._own_notices = list(chosen.notices)
+        start_ns = _start_ns(container)
+        # Where time stamps begin below zero, what is there is priming: players begin at zero.
+        zero_ns = max(0, start_ns or 0)
+        self._zero_known = start_ns is not None
+        self._clock = MediaClock(zero_ns, resets=clock_resets(container), settings=self._settings)
+        of_file = (self._clock, self._address, self._settings)
+        self._tracks: dict[int, Track] = {}
+        if chosen.video is not None:
+            self._tracks[chosen.video.index] = VideoTrack(video, chosen.video, *of_file)
+        if chosen.audio is not None:
+            self._tracks[chosen.audio.index] = AudioTrack(audio, chosen.audio, *of_file)
+        self.streams = tuple(SourceStream(track.name, track.modality) for track in self._tracks.values())
+        self.duration_ns: int | None = None
+        if container.duration is not None:
+            self.duration_ns = (start_ns or 0) + container.duration * _NS_PER_US - zero_ns
+        self._declared_ends = {}
+        if declares_length(container):
+            ends = {track.index: track.declared_end_ns() for track in self._tracks.values()}
+            self._declared_ends = {index: end - zero_ns for index, end in ends.items() if end is not None}
+        self._packets: Iterator[av.Packet] = container.demux(*(s for s in (chosen.video, chosen.audio) if s is not None))
+        self._epoch = 0
+        self._position_ns = 0
+        self._compressed_bytes = 0
+        self._ended = False
+        self._anything = False
+        self._cut: SourceCut | None = None
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know, one line each; grows while it is read."""
+        return (*self._own_notices, *(line for track in self._tracks.values() for line in track.notices))
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """By stream, how many frames (or packets that gave none) were left out here."""
+        return {track.name: track.left_out.total() for track in self._tracks.values()}
+
+    @property
+    def position_ns(self) -> int:
+        """The largest event time read."""
+        return self._position_ns
+
+    @property
+    def ended(self) -> bool:
+        """Whether every stream has had its `StreamEnd`."""
+        return self._ended
+
+    @property
+    def cut(self) -> SourceCut | None:
+        """After the end: set where the container declared more than it delivered."""
+        return self._cut
+
+    @property
+    def compressed_bytes(self) -> int:
+        """Bytes of what the last `read` took."""
+        return self._compressed_bytes
+
+    def close(self) -> None:
+        """Close the container (one that stays open grows memory by gigabytes an hour); may be called twice."""
+        container, self._container = self._container, None
+        if container is not None:
+            self._packets = iter(())
+            container.close()
+
+    def read(self) -> list[Item]:
+        """The next packets and controls in reading order; empty: nothing this time. Raises `SourceError`."""
+        self._compressed_bytes = 0
+        if self._ended:
+            return []
+        if self._container is None:
+            raise SourceError(f"source {self._address.shown}", found="a closed source", expected="an open one")
+        try:
+            packet = next(self._packets, None)
+        except av.FFmpegError as error:
+            return self._end(_reading_failed(error))
+        if packet is None:
+            return self._end(None)
+        self._compressed_bytes = packet.size
+        track = self._tracks[packet.stream.index]
+        items: list[Item] = []
+        ticks = packet.pts if packet.dts is None else packet.dts
+        if ticks is not None:
+            media_ns = track.media_ns(ticks)
+            if not self._zero_known:
+                self._clock.shift_ns, self._zero_known = -media_ns, True
+            verdict = self._clock.read(track.clock, media_ns, self._position_ns)
+            if verdict is Verdict.STALE:
+                track.left_out["packets of the clock before a jump were dropped"] += 1
+                return items
+            if verdict is Verdict.JUMPS:
+                items += self._start_epoch(track, media_ns)
+            if track.idle:
+                track.idle = False
+                items.append(StreamActive(stream=track.name, at_ns=self._position_ns))
+        items += self._timed(track, track.decode(packet))
+        items += self._fallen_behind()
+        return items
+
+    def _timed(self, track: Track, packets: list[TimedPacket]) -> list[Item]:
+        """A track's packets and the bound that they leave."""
+        if not packets:
+            return []
+        self._anything = True
+        self._position_ns = max(self._position_ns, packets[-1].end_ns)
+        check_duration(self._position_ns, self._address, self._settings)
+        return [*packets, Bound(stream=track.name, bound_ns=track.bound_ns)]
+
+    def _fallen_behind(self) -> list[Item]:
+        """Tracks that the container has been read too far beyond become idle."""
+        items: list[Item] = []
+        for track in self._tracks.values():
+            newest_ns = track.clock.newest_ns
+            read_ns = track.bound_ns if newest_ns is None or not track.clock.follows else newest_ns + self._clock.shift_ns
+            if not track.idle and self._position_ns - max(read_ns, track.bound_ns) > self._settings.interleave_ns:
+                track.idle = True
+                items.append(StreamIdle(stream=track.name, at_ns=self._position_ns))
+        return items
+
+    def _start_epoch(self, track: Track, media_ns: int) -> list[Item]:
+        """Everything that is held of the clock before, then the new epoch, which begins at no time given out already."""
+        items: list[Item] = []
+        for held in self._tracks.values():
+            items += self._timed(held, held.drain())
+        self._epoch += 1
+        at_ns = self._clock.jump(track.clock, media_ns, self._position_ns)
+        for each in self._tracks.values():
+            each.start_epoch(self._epoch, at_ns)
+            each.idle = False
+        self._position_ns = at_ns
+        names = tuple(each.name for each in self._tracks.values())
+        self._own_notices.append(f"time stamps jump at {to_seconds(at_ns):.2f} s: source epoch {self._epoch} begins")
+        return [*items, EpochStart(streams=names, epoch=self._epoch, at_ns=at_ns)]
+
+    def _end(self, failure: str | None) -> list[Item]:
+        """What decoders and resampler still hold, and the end of every stream. `failure`: why reading stopped."""
+        self._ended = True
+        items: list[Item] = []
+        for track in self._tracks.values():
+            items += self._timed(track, track.finish())
+        if not self._anything:
+            raise SourceError(
+                f"source {self._address.shown}",
+                found=failure or "nothing that can be decoded",
+                expected="video or audio",
+                fix="check it with ffprobe, or fetch it again",
+            )
+        self._judge(failure)
+        return [*items, *(StreamEnd(stream=track.name, at_ns=track.end_ns) for track in self._tracks.values())]
+
+    def _judge(self, failure: str | None) -> None:
+        """Whether less was delivered than declared (a live source declares nothing)."""
+        delivered_ns = max(track.end_ns for track in self._tracks.values())
+        short = {
+            end_ns: self._tracks[index].name
+            for index, end_ns in self._declared_ends.items()
+            if end_ns - self._tracks[index].end_ns > self._settings.cut_tolerance_ns and not self._epoch
+        }
+        if short:
+            declared_ns = max(short)
+            reason = failure or f"{short[declared_ns]} is cut"
+            self._cut = SourceCut(source=self._address.shown, declared_ns=declared_ns, delivered_ns=delivered_ns, reason=reason)
+        elif failure and self._address.kind in (Kind.FILE, Kind.STDIN, Kind.HTTP):
+            self._cut = SourceCut(source=self._address.shown, declared_ns=None, delivered_ns=delivered_ns, reason=failure)
+        elif failure:
+            self._own_notices.append(f"the end: {failure}")
+
+
+def _start_ns(container: InputContainer) -> int | None:
+    """The container's start on its own clock, exact: FFmpeg rounds it to a microsecond. None where it is unknown."""
+    if container.start_time is None:
+        return None
+    rounded_ns = container.start_time * _NS_PER_US
+    exact = [
+        from_ticks(track.start_time, track.time_base.numerator, track.time_base.denominator)
+        for track in container.streams
+        if track.start_time is not None and track.time_base is not None
+    ]
+    return min((ns for ns in exact if abs(ns - rounded_ns) <= _NS_PER_US), default=rounded_ns)
+
+
+def _reading_failed(error: av.FFmpegError) -> str:
+    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+        return "nothing came any more"
+    return (error.strerror or type(error).__name__).lower()
