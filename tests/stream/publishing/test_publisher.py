@@ -1,0 +1,394 @@
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from stream.errors import EndpointError, InputError, PublishingError
+from stream.prediction import Prediction, Result, encode
+from stream.publishing import publisher as publisher_module
+from stream.publishing.publisher import Publisher
+from stream.publishing.subscriber import Subscriber
+from stream.publishing.wire import Message, SessionEvent, pack
+
+ANY_PORT = "tcp://127.0.0.1:*"
+PATIENCE_S = 20.0
+
+
+def prediction(number: int, session: str = "s") -> Prediction:
+    return Prediction(
+        result=Result(
+            session=session, kind="window", start_ns=number, end_ns=number + 1, revision=1, status="final", reason="window"
+        )
+    )
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    with Publisher(ANY_PORT) as publisher:
+        yield publisher
+
+
+def subscribe(publisher: Publisher, session: str | None = None, **options: bool) -> Subscriber:
+    return Subscriber(publisher.endpoint, session, PATIENCE_S, **options)
+
+
+class Background:
+    """Collects a subscriber's messages on a thread until its sessions have ended."""
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.messages: list[Message] = []
+        self._subscriber = subscriber
+        self._thread = threading.Thread(target=lambda: self.messages.extend(subscriber.messages()))
+        self._thread.start()
+
+    def join(self) -> list[Message]:
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+        self._subscriber.close()
+        return self.messages
+
+
+def starts(messages: list[Message]) -> list[int]:
+    return [m.body.result.start_ns for m in messages if isinstance(m.body, Prediction)]
+
+
+def end(publisher: Publisher, session: str = "s") -> None:
+    publisher.publish(SessionEvent(session=session, event="ended", summary={"cut": None}))
+
+
+def test_everything_arrives_in_order_with_its_header(publisher: Publisher) -> None:
+    receiver = Background(subscribe(publisher, until_ended=True))
+    assert publisher.wait_for_subscriber(PATIENCE_S)
+    publisher.publish(SessionEvent(session="s", event="started"))
+    for number in range(500):
+        publisher.publish(prediction(number))
+    end(publisher)
+    messages = receiver.join()
+    assert starts(messages) == list(range(500))
+    headers = [m.header for m in messages if isinstance(m.body, Prediction)]
+    assert [h.sequence for h in headers] == list(range(1, 501))
+    assert {h.publisher_epoch for h in headers} == {publisher.epoch}
+    assert messages[-1].body == SessionEvent(session="s", event="ended", summary={"cut": None})
+    assert messages[-1].header.global_sequence == 502
+
+
+def test_a_subscriber_in_another_process(publisher: Publisher) -> None:
+    code = (
+        "import sys; from stream.publishing.subscriber import Subscriber; from stream.prediction import encode\n"
+        "with Subscriber(sys.argv[1], 's', 60, until_ended=True) as subscriber:\n"
+        "    for prediction in subscriber: sys.stdout.write(encode(prediction).decode() + '\\n')\n"
+    )
+    receiver = subprocess.Popen([sys.executable, "-c", code, publisher.endpoint], stdout=subprocess.PIPE)
+    assert publisher.wait_for_subscriber(60)
+    sent = [prediction(number) for number in range(20)]
+    for one in sent:
+        publisher.publish(one)
+    end(publisher)
+    publisher.close()
+    received, _ = receiver.communicate(timeout=60)
+    assert received.splitlines() == [encode(one) for one in sent]
+    assert receiver.returncode == 0
+
+
+def test_who_joins_late_gets_the_newest_first_and_loses_nothing_after_it(publisher: Publisher) -> None:
+    early = Background(subscribe(publisher, "s", until_ended=True))
+    assert publisher.wait_for_subscriber(PATIENCE_S)
+    for number in range(5):
+        publisher.publish(prediction(number))
+    with subscribe(publisher, "s", until_ended=True) as late:
+        messages = late.messages()
+        assert next(messages).body == prediction(4)
+        publisher.publish(prediction(5))
+        end(publisher)
+        assert starts(list(messages)) == [5]
+        assert late.lost == 0
+    assert starts(early.join()) == [0, 1, 2, 3, 4, 5]
+
+
+def test_who_joins_before_there_is_anything_takes_nothing_from_the_others(publisher: Publisher) -> None:
+    first = Background(subscribe(publisher, "s", until_ended=True))
+    assert publisher.wait_for_subscriber(PATIENCE_S)
+    publisher._subscribed.clear()
+    with subscribe(publisher, "other", until_ended=True) as other:
+        assert publisher.wait_for_subscriber(PATIENCE_S)  # and there is nothing of "other" to give
+        publisher.publish(prediction(1))
+        end(publisher)
+        end(publisher, "other")
+        assert starts(list(other.messages())) == []
+    assert starts(first.join()) == [1]
+
+
+def test_a_session_that_has_ended_tells_who_joins_later(publisher: Publisher) -> None:
+    publisher.publish(prediction(0))
+    end(publisher)
+    with subscribe(publisher, "s", until_ended=True) as subscriber:
+        assert list(subscriber) == [prediction(0)]
+
+
+def test_one_session_does_not_bring_those_whose_names_begin_alike(publisher: Publisher) -> None:
+    receiver = Background(subscribe(publisher, "a", until_ended=True))
+    assert publisher.wait_for_subscriber(PATIENCE_S)
+    publisher.publish(prediction(1, "ab"))
+    end(publisher, "ab")
+    publisher.publish(prediction(2, "a"))
+    end(publisher, "a")
+    assert starts(receiver.join()) == [2]
+
+
+def test_without_a_session_iterating_ends_with_the_last_of_those_seen(publisher: Publisher) -> None:
+    receiver = Background(subscribe(publisher, until_ended=True))
+    assert publisher.wait_for_subscriber(PATIENCE_S)
+    publisher.publish(prediction(1, "a"))
+    publisher.publish(prediction(2, "b"))
+    end(publisher, "a")
+    publisher.publish(prediction(3, "b"))
+    publisher.publish(SessionEvent(session="b", event="failed", detail="why"))
+    assert starts(receiver.join()) == [1, 2, 3]
+
+
+def test_a_full_queue_drops_without_blocking_and_the_gap_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher_module, "QUEUED", 20)
+    with Publisher(ANY_PORT) as publisher:
+        subscriber = subscribe(publisher, "s", until_ended=True)
+        receiver = Background(subscriber)
+        assert publisher.wait_for_subscriber(PATIENCE_S)
+        gate, entered, drained = threading.Event(), threading.Event(), threading.Event()
+        send, expected = publisher._send, 0
+
+        def stalled(frames: list[bytes]) -> None:
+            nonlocal expected
+            entered.set()
+            gate.wait(PATIENCE_S)
+            send(frames)
+            expected -= 1
+            if not expected:
+                drained.set()
+
+        monkeypatch.setattr(publisher, "_send", stalled)
+        publisher.publish(prediction(0))
+        assert entered.wait(PATIENCE_S)
+        sent = 1
+        while publisher.dropped < 10:
+            publisher.publish(prediction(sent))
+            sent += 1
+        expected = sent - 10
+        gate.set()
+        assert drained.wait(PATIENCE_S)
+        publisher.publish(prediction(sent))  # now the gap can be seen
+        end(publisher)
+        received = starts(receiver.join())
+        assert received == [*range(sent - 10), sent]
+        assert subscriber.lost == publisher.dropped == 10
+
+
+def test_publishing_from_several_threads_leaves_no_gap(publisher: Publisher) -> None:
+    subscriber = subscribe(publisher, "s", until_ended=True)
+    receiver = Background(subscriber)
+    assert publisher.wait_for_subscriber(PATIENCE_S)
+    threads = [threading.Thread(target=lambda: [publisher.publish(prediction(n)) for n in range(100)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    end(publisher)
+    assert sorted(starts(receiver.join())) == sorted(list(range(100)) * 4)
+    assert subscriber.lost == 0
+
+
+def test_closing_sends_what_is_queued_and_twice_is_once() -> None:
+    publisher = Publisher(ANY_PORT)
+    receiver = Background(subscribe(publisher, "s", until_ended=True))
+    assert publisher.wait_for_subscriber(PATIENCE_S)
+    for number in range(900):
+        publisher.publish(prediction(number))
+    end(publisher)
+    publisher.close()
+    publisher.close()
+    assert starts(receiver.join()) == list(range(900))
+    with pytest.raises(PublishingError, match="closed"):
+        publisher.publish(prediction(0))
+
+
+def test_nobody_subscribes_in_time(publisher: Publisher) -> None:
+    assert not publisher.wait_for_subscriber(0)
+
+
+def test_hostile_requests_change_nothing(publisher: Publisher) -> None:
+    context = zmq.Context()
+    hostile = context.socket(zmq.XSUB)
+    hostile.connect(publisher.endpoint)
+    for frames in ([b"\x01prediction/s", b"more"], [b"\x02"], [b""], [b"\x00never"], [b"\x01" + b"x" * 100_000], [b"\xff" * 9]):
+        hostile.send_multipart(frames)
+    receiver = Background(subscribe(publisher, "s", until_ended=True))
+    assert publisher.wait_for_subscriber(PATIENCE_S)
+    publisher.publish(prediction(7))
+    end(publisher)
+    assert starts(receiver.join()) == [7]
+    context.destroy(linger=0)
+
+
+@pytest.mark.parametrize("session", ["", "x" * 200, "a\nb", "\ud800"])
+def test_a_session_needs_a_name_that_fits_a_topic(publisher: Publisher, session: str) -> None:
+    with pytest.raises(InputError, match="session name"):
+        publisher.publish(prediction(0, session))
+
+
+def test_a_taken_port_is_one_line(publisher: Publisher) -> None:
+    with pytest.raises(EndpointError, match=r"in use; choose another one") as caught:
+        Publisher(publisher.endpoint)
+    assert publisher.endpoint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_taken_ipc_path_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Publisher("ipc://here"), pytest.raises(EndpointError, match="in use"):
+        Publisher("ipc://here")
+
+
+def test_an_ipc_path_left_behind_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind("here")
+    assert Path("here").exists()
+    with Publisher("ipc://here") as publisher, subscribe(publisher) as subscriber:
+        assert publisher.wait_for_subscriber(PATIENCE_S)
+        publisher.publish(prediction(3))
+        assert next(iter(subscriber)) == prediction(3)
+
+
+def test_a_file_in_the_way_is_kept(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("precious")
+    with pytest.raises(EndpointError, match="a file of another kind"):
+        Publisher(f"ipc://{notes}")
+    assert notes.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["tcp://0.0.0.0:5556", "tcp://*:5556", "tcp://192.0.2.1:5556", "tcp://[::]:5556", "tcp://eth0:1"]
+)
+def test_other_machines_are_refused(endpoint: str) -> None:
+    with pytest.raises(EndpointError, match="needs keys, which this version does not have"):
+        Publisher(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "nonsense", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:x", "tcp://127.0.0.1:99999", "udp://127.0.0.1:1"]
+)
+def test_malformed_addresses_are_refused(endpoint: str) -> None:
+    with pytest.raises(EndpointError, match=r"expected tcp://127\.0\.0\.1:PORT or ipc://PATH"):
+        Publisher(endpoint)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(EndpointError, match="no such folder"):
+        Publisher(f"ipc://{tmp_path}/none/here")
+
+
+@pytest.mark.parametrize("endpoint", ["", "nonsense", "tcp://", "tcp://127.0.0.1:x"])
+def test_a_subscriber_refuses_malformed_addresses(endpoint: str) -> None:
+    with pytest.raises(EndpointError):
+        Subscriber(endpoint)
+
+
+def test_localhost_is_loopback() -> None:
+    with Publisher("tcp://localhost:*") as publisher:
+        assert publisher.endpoint.startswith("tcp://127.0.0.1:")
+
+
+def test_silence_raises_after_the_timeout(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, timeout=0) as subscriber, pytest.raises(PublishingError, match="nothing for 0 s"):
+        next(iter(subscriber))
+
+
+class Foreign:
+    """A publisher that sends whatever it is told to, once its subscriber is there."""
+
+    def __init__(self) -> None:
+        self._context = zmq.Context()
+        self._outbound = self._context.socket(zmq.XPUB)
+        self._outbound.bind(ANY_PORT)
+        self.subscriber = Subscriber(self._outbound.getsockopt_string(zmq.LAST_ENDPOINT), timeout=PATIENCE_S, until_ended=True)
+        for _ in range(2):
+            assert self._outbound.poll(1000 * PATIENCE_S)
+            self._outbound.recv()
+
+    def send(self, *messages: list[bytes]) -> None:
+        for frames in messages:
+            self._outbound.send_multipart(frames)
+
+    def close(self) -> None:
+        self.subscriber.close()
+        self._context.destroy(linger=0)
+
+
+@pytest.fixture
+def foreign() -> Iterator[Foreign]:
+    foreign = Foreign()
+    yield foreign
+    foreign.close()
+
+
+def good(sequence: int, epoch: int = 1) -> list[bytes]:
+    return pack(prediction(sequence), publisher_epoch=epoch, sequence=sequence, global_sequence=sequence)
+
+
+def ended(sequence: int = 1) -> list[bytes]:
+    return pack(SessionEvent(session="s", event="ended"), publisher_epoch=1, sequence=sequence, global_sequence=99)
+
+
+def test_gaps_are_counted_and_repetitions_left_out(foreign: Foreign) -> None:
+    foreign.send(good(3), good(3), good(4), good(7), good(5), good(8), ended())
+    assert starts(list(foreign.subscriber.messages())) == [3, 4, 7, 8]
+    assert foreign.subscriber.lost == 2
+
+
+def test_a_new_publisher_counts_anew(foreign: Foreign) -> None:
+    foreign.send(good(8), good(1, epoch=2), good(2, epoch=2), ended())
+    assert starts(list(foreign.subscriber.messages())) == [8, 1, 2]
+    assert foreign.subscriber.lost == 0
+
+
+def test_hostile_messages_change_nothing_but_a_counter(foreign: Foreign) -> None:
+    topic, header, payload = good(2)
+
+    def with_header(**fields: object) -> list[bytes]:
+        return [topic, json.dumps(json.loads(header) | fields).encode(), payload]
+
+    hostile = [
+        [topic],
+        [topic, header],
+        [topic, header, payload, b""],
+        [b"prediction/other", header, payload],
+        [b"prediction/\xff", header, payload],
+        [b"session/s", header, payload],
+        [topic, b"\xff", payload],
+        [topic, b"[" * 100_000, payload],
+        [topic, header, b"{}"],
+        [topic, header, payload[:-1]],
+        with_header(version=2),
+        with_header(sequence=0),
+        with_header(sequence=2**70),
+        with_header(sequence="9"),
+        with_header(publisher_epoch=-1),
+        [b"session/s", header, b'{"session":"s"}'],
+        [b"session/", header, b'{"session":"","event":"ended"}'],
+    ]
+    foreign.send(good(1), *hostile, good(2), ended())
+    assert starts(list(foreign.subscriber.messages())) == [1, 2]
+    assert (foreign.subscriber.malformed, foreign.subscriber.lost) == (len(hostile), 0)
+
+
+def test_events_of_later_versions_are_passed_on(foreign: Foreign) -> None:
+    event = SessionEvent(session="s", event="stream-idle", detail="audio")
+    foreign.send(pack(event, publisher_epoch=1, sequence=1, global_sequence=1), ended(2))
+    assert [m.body for m in foreign.subscriber.messages()] == [event, SessionEvent(session="s", event="ended")]
