@@ -37,7 +37,7 @@ class TranscriberSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Longer audio is cut at its quietest frames: the decoder loops beyond."""
     tokens_per_second: float = 6.5
     """The decoder is stopped there; speech has about 4."""
-    least_log_probability: float = -1.0
+    least_log_probability: float = -0.8
     """A transcript whose mean over tokens lies below is rejected."""
 
 
@@ -77,8 +77,9 @@ class MoonshineTranscriber:
         log_probabilities: list[float] = []
         for first, last in self._pieces(samples):
             piece, piece_ns = samples[first:last], start_ns + first * NS_PER_SAMPLE
-            whole = states is not None and last - first == len(samples)
-            decoded = self._decode((states if whole and states else self._encoder.encode(piece, piece_ns)).states, len(piece))
+            if states is None or len(piece) < len(samples):
+                states = self._encoder.encode(piece, piece_ns)
+            decoded = self._decode(states.states, len(piece))
             log_probabilities += decoded.log_probabilities
             spans = spread_words([word.text for word in decoded.words], piece, piece_ns)
             for word, span in zip(decoded.words, spans, strict=True):
