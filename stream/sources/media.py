@@ -10,7 +10,7 @@ from av.container import InputContainer
 from stream.errors import SourceError
 from stream.sources.door import Address, Kind, check_duration, choose_tracks, clock_resets, declares_length, open_container
 from stream.sources.media_clock import MediaClock, Verdict
-from stream.sources.readable import SourceCut, SourceStream
+from stream.sources.readable import SourceStream
 from stream.sources.settings import MediaSettings
 from stream.sources.tracks import AudioTrack, TimedPacket, Track, VideoTrack
 from stream.timeline.packets import Bound, EpochStart, Item, StreamActive, StreamEnd, StreamIdle
@@ -40,12 +40,13 @@ class MediaSource:
     def _open(self, container: InputContainer, video: str, audio: str) -> None:
         chosen = choose_tracks(container, self._address, self._settings)
         self._own_notices = list(chosen.notices)
+        self.dropped: dict[str, int] = {}
         start_ns = _start_ns(container)
         # Where time stamps begin below zero, what is there is priming: players begin at zero.
         zero_ns = max(0, start_ns or 0)
         self._zero_known = start_ns is not None
         self._clock = MediaClock(zero_ns, resets=clock_resets(container), settings=self._settings)
-        of_file = (self._clock, self._address, self._settings)
+        of_file = (self._clock, self.dropped, self._address, self._settings)
         self._tracks: dict[int, Track] = {}
         if chosen.video is not None:
             self._tracks[chosen.video.index] = VideoTrack(video, chosen.video, *of_file)
@@ -61,41 +62,12 @@ class MediaSource:
             self._declared_ends = {index: end - zero_ns for index, end in ends.items() if end is not None}
         self._packets: Iterator[av.Packet] = container.demux(*(s for s in (chosen.video, chosen.audio) if s is not None))
         self._epoch = 0
-        self._position_ns = 0
-        self._compressed_bytes = 0
-        self._ended = False
         self._anything = False
-        self._cut: SourceCut | None = None
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What a user should know, one line each; grows while it is read."""
-        return (*self._own_notices, *(line for track in self._tracks.values() for line in track.notices))
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        """By stream, how many frames (or packets that gave none) were left out here."""
-        return {track.name: track.left_out.total() for track in self._tracks.values()}
-
-    @property
-    def position_ns(self) -> int:
-        """The largest event time read."""
-        return self._position_ns
-
-    @property
-    def ended(self) -> bool:
-        """Whether every stream has had its `StreamEnd`."""
-        return self._ended
-
-    @property
-    def cut(self) -> SourceCut | None:
-        """After the end: set where the container declared more than it delivered."""
-        return self._cut
-
-    @property
-    def compressed_bytes(self) -> int:
-        """Bytes of what the last `read` took."""
-        return self._compressed_bytes
+        self.position_ns = 0
+        self.compressed_bytes = 0
+        self.ended = False
+        self.cut: str | None = None
+        self._tell()
 
     def close(self) -> None:
         """Close the container (one that stays open grows memory by gigabytes an hour); may be called twice."""
@@ -106,8 +78,8 @@ class MediaSource:
 
     def read(self) -> list[Item]:
         """The next packets and controls in reading order; empty: nothing this time. Raises `SourceError`."""
-        self._compressed_bytes = 0
-        if self._ended:
+        self.compressed_bytes = 0
+        if self.ended:
             return []
         if self._container is None:
             raise SourceError(f"source {self._address.shown}", found="a closed source", expected="an open one")
@@ -117,7 +89,7 @@ class MediaSource:
             return self._end(_reading_failed(error))
         if packet is None:
             return self._end(None)
-        self._compressed_bytes = packet.size
+        self.compressed_bytes = packet.size
         track = self._tracks[packet.stream.index]
         items: list[Item] = []
         ticks = packet.pts if packet.dts is None else packet.dts
@@ -125,15 +97,15 @@ class MediaSource:
             media_ns = track.media_ns(ticks)
             if not self._zero_known:
                 self._clock.shift_ns, self._zero_known = -media_ns, True
-            verdict = self._clock.read(track.clock, media_ns, self._position_ns)
+            verdict = self._clock.read(track.clock, media_ns, self.position_ns)
             if verdict is Verdict.STALE:
-                track.left_out["packets of the clock before a jump were dropped"] += 1
+                track.leave_out("packets of the clock before a jump were dropped")
                 return items
             if verdict is Verdict.JUMPS:
                 items += self._start_epoch(track, media_ns)
             if track.idle:
                 track.idle = False
-                items.append(StreamActive(stream=track.name, at_ns=self._position_ns))
+                items.append(StreamActive(stream=track.name, at_ns=self.position_ns))
         items += self._timed(track, track.decode(packet))
         items += self._fallen_behind()
         return items
@@ -143,8 +115,8 @@ class MediaSource:
         if not packets:
             return []
         self._anything = True
-        self._position_ns = max(self._position_ns, packets[-1].end_ns)
-        check_duration(self._position_ns, self._address, self._settings)
+        self.position_ns = max(self.position_ns, packets[-1].end_ns)
+        check_duration(self.position_ns, self._address, self._settings)
         return [*packets, Bound(stream=track.name, bound_ns=track.bound_ns)]
 
     def _fallen_behind(self) -> list[Item]:
@@ -153,9 +125,9 @@ class MediaSource:
         for track in self._tracks.values():
             newest_ns = track.clock.newest_ns
             read_ns = track.bound_ns if newest_ns is None or not track.clock.follows else newest_ns + self._clock.shift_ns
-            if not track.idle and self._position_ns - max(read_ns, track.bound_ns) > self._settings.interleave_ns:
+            if not track.idle and self.position_ns - max(read_ns, track.bound_ns) > self._settings.interleave_ns:
                 track.idle = True
-                items.append(StreamIdle(stream=track.name, at_ns=self._position_ns))
+                items.append(StreamIdle(stream=track.name, at_ns=self.position_ns))
         return items
 
     def _start_epoch(self, track: Track, media_ns: int) -> list[Item]:
@@ -164,18 +136,18 @@ class MediaSource:
         for held in self._tracks.values():
             items += self._timed(held, held.drain())
         self._epoch += 1
-        at_ns = self._clock.jump(track.clock, media_ns, self._position_ns)
+        at_ns = self._clock.jump(track.clock, media_ns, self.position_ns)
         for each in self._tracks.values():
             each.start_epoch(self._epoch, at_ns)
             each.idle = False
-        self._position_ns = at_ns
+        self.position_ns = at_ns
         names = tuple(each.name for each in self._tracks.values())
         self._own_notices.append(f"time stamps jump at {to_seconds(at_ns):.2f} s: source epoch {self._epoch} begins")
         return [*items, EpochStart(streams=names, epoch=self._epoch, at_ns=at_ns)]
 
     def _end(self, failure: str | None) -> list[Item]:
         """What decoders and resampler still hold, and the end of every stream. `failure`: why reading stopped."""
-        self._ended = True
+        self.ended = True
         items: list[Item] = []
         for track in self._tracks.values():
             items += self._timed(track, track.finish())
@@ -187,24 +159,25 @@ class MediaSource:
                 fix="check it with ffprobe, or fetch it again",
             )
         self._judge(failure)
+        self._tell()
         return [*items, *(StreamEnd(stream=track.name, at_ns=track.end_ns) for track in self._tracks.values())]
 
     def _judge(self, failure: str | None) -> None:
-        """Whether less was delivered than declared (a live source declares nothing)."""
-        delivered_ns = max(track.end_ns for track in self._tracks.values())
-        short = {
-            end_ns: self._tracks[index].name
-            for index, end_ns in self._declared_ends.items()
-            if end_ns - self._tracks[index].end_ns > self._settings.cut_tolerance_ns and not self._epoch
-        }
-        if short:
-            declared_ns = max(short)
-            reason = failure or f"{short[declared_ns]} is cut"
-            self._cut = SourceCut(source=self._address.shown, declared_ns=declared_ns, delivered_ns=delivered_ns, reason=reason)
-        elif failure and self._address.kind in (Kind.FILE, Kind.STDIN, Kind.HTTP):
-            self._cut = SourceCut(source=self._address.shown, declared_ns=None, delivered_ns=delivered_ns, reason=failure)
+        """Whether less was delivered than declared. A live source declares nothing; after a jump headers say nothing."""
+        ends = {} if self._epoch else self._declared_ends
+        missing = {index: end_ns - self._tracks[index].end_ns for index, end_ns in ends.items()}
+        short = max(missing, key=missing.__getitem__, default=None)
+        if short is not None and missing[short] > self._settings.cut_tolerance_ns:
+            track = self._tracks[short]
+            self.cut = f"{track.name} declares {to_seconds(ends[short]):.2f} s and holds {to_seconds(track.end_ns):.2f} s"
+            self.cut += f" ({failure})" if failure else ""
+        elif failure and self._address.kind in (Kind.RTSP, Kind.UDP):
+            self._own_notices.append(f"ended: {failure}")
         elif failure:
-            self._own_notices.append(f"the end: {failure}")
+            self.cut = f"reading stopped at {to_seconds(self.position_ns):.2f} s ({failure})"
+
+    def _tell(self) -> None:
+        self.notices = (*self._own_notices, *(line for track in self._tracks.values() for line in track.notices))
 
 
 def _start_ns(container: InputContainer) -> int | None:

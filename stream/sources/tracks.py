@@ -31,13 +31,16 @@ class Track:
 
     modality: Modality
 
-    def __init__(self, name: str, source: Stream, clock: MediaClock, address: Address, settings: MediaSettings) -> None:
+    def __init__(
+        self, name: str, source: Stream, clock: MediaClock, dropped: dict[str, int], address: Address, settings: MediaSettings
+    ) -> None:
         self.name = name
         self.index = source.index
         self.clock: TrackClock = clock.track()
         self.idle = False
-        self.left_out: Counter[str] = Counter()
-        """By reason, the units that never became packets."""
+        self._left_out: Counter[str] = Counter()
+        self._dropped = dropped
+        dropped[name] = 0
         self._source = source
         self._media_clock = clock
         self._address = address
@@ -58,14 +61,19 @@ class Track:
     @property
     def notices(self) -> list[str]:
         """What a user should know of this track."""
-        return [f"{self.name}: {count} {reason}" for reason, count in self.left_out.items()]
+        return [f"{self.name}: {count} {reason}" for reason, count in self._left_out.items()]
+
+    def leave_out(self, reason: str) -> None:
+        """Count a unit that does not become a packet."""
+        self._left_out[reason] += 1
+        self._dropped[self.name] += 1
 
     def decode(self, packet: av.Packet) -> list[TimedPacket]:
         """What a packet of this track completes; the empty packet at the container's end completes the rest."""
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError):
-            self.left_out["packets that can't be decoded were dropped"] += 1
+            self.leave_out("packets that can't be decoded were dropped")
             return []
         return [timed for frame in frames for timed in self._take(frame)]
 
@@ -115,8 +123,16 @@ class VideoTrack(Track):
 
     modality = Modality.VIDEO
 
-    def __init__(self, name: str, source: av.VideoStream, clock: MediaClock, address: Address, settings: MediaSettings) -> None:
-        super().__init__(name, source, clock, address, settings)
+    def __init__(
+        self,
+        name: str,
+        source: av.VideoStream,
+        clock: MediaClock,
+        dropped: dict[str, int],
+        address: Address,
+        settings: MediaSettings,
+    ) -> None:
+        super().__init__(name, source, clock, dropped, address, settings)
         rate = source.average_rate or source.guessed_rate
         self._usual_ns = int(NS_PER_SECOND / rate) if rate else _UNKNOWN_FRAME_NS
         self._nearest_ns = NS_PER_SECOND // settings.max_frame_rate
@@ -128,6 +144,7 @@ class VideoTrack(Track):
         self._last_length_ns = 0
         self._earliest_ns = 0
         self._size = (0, 0)
+        self._placed = 0
 
     @property
     def bound_ns(self) -> int:
@@ -145,7 +162,8 @@ class VideoTrack(Track):
         before = (
             [f"{self.name}: starts {to_seconds(-self._earliest_ns):.2f} s before zero: trimmed"] if self._earliest_ns else []
         )
-        return before + super().notices
+        placed = [f"{self.name}: {self._placed} frames without a time stamp follow the ones before"] if self._placed else []
+        return before + placed + super().notices
 
     def start_epoch(self, epoch: int, at_ns: int) -> None:
         """A new source epoch: what lies before `at_ns` is trimmed."""
@@ -161,19 +179,19 @@ class VideoTrack(Track):
         at_ns = self._session_ns(frame)
         if at_ns is None:
             at_ns = self._floor_ns if self._newest_ns is None else self._newest_ns + self._last_length_ns
-            self.left_out["frames without a time stamp were placed by the usual distance"] += 0
+            self._placed += 1
         if at_ns < self._floor_ns:
             if self._epoch == 0:
                 self._earliest_ns = min(self._earliest_ns, at_ns)
             return []
         if min(size) < self._settings.min_side:
-            self.left_out[f"frames smaller than {self._settings.min_side} pixels were dropped"] += 1
+            self.leave_out(f"frames smaller than {self._settings.min_side} pixels were dropped")
             return []
         if self._newest_ns is not None and at_ns - self._newest_ns < self._nearest_ns:
             disorder = at_ns < self._newest_ns
             rate = self._settings.max_frame_rate
             reason = "frames out of order were dropped" if disorder else f"frames beyond {rate} a second were dropped"
-            self.left_out[reason] += 1
+            self.leave_out(reason)
             return []
         self._newest_ns, self._last_length_ns = at_ns, length_ns
         self._sequence += 1
@@ -194,8 +212,16 @@ class AudioTrack(Track):
 
     modality = Modality.AUDIO
 
-    def __init__(self, name: str, source: av.AudioStream, clock: MediaClock, address: Address, settings: MediaSettings) -> None:
-        super().__init__(name, source, clock, address, settings)
+    def __init__(
+        self,
+        name: str,
+        source: av.AudioStream,
+        clock: MediaClock,
+        dropped: dict[str, int],
+        address: Address,
+        settings: MediaSettings,
+    ) -> None:
+        super().__init__(name, source, clock, dropped, address, settings)
         self._resampler = Resampler(name, settings.audio_tolerance_ns)
         self._rate = 0
 
