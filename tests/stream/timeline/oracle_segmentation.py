@@ -88,7 +88,7 @@ def planned_lane(settings: SegmentationSettings, streams: list[Declared], trace:
         lane.closed.append(Segment(kind, start, int(end), reason, opened[start].epoch, i))
         closed.add(start)
 
-    for (i, (item, _)), bound in zip(enumerate(trace), reference_bounds(streams, history), strict=True):
+    for (i, (item, _)), bound in zip(enumerate(trace), reference_bounds(streams, trace, history), strict=True):
         if isinstance(item, EpochStart):
             if drivers.intersection(item.streams):
                 end = int(max(reached, base))

@@ -103,12 +103,16 @@ def leads(streams: list[Declared]) -> list[str]:
     return names or [s.name for s in streams if s.modality is Modality.TEXT]
 
 
-def reference_bounds(streams: list[Declared], history: list[Views]) -> list[float]:
+def reference_bounds(streams: list[Declared], trace: Trace, history: list[Views]) -> list[float]:
     """The reference bound R after each item."""
-    reached, bounds = -math.inf, []
-    for views in history:
-        reached = max(reached, min((views[n].bound for n in leads(streams) if views[n].waited), default=-math.inf))
+    reached, bounds, before = -math.inf, [], first_views(streams)
+    for (item, _), views in zip(trace, history, strict=True):
+        waited = [{n for n in leads(streams) if views[n].waited}]
+        if isinstance(item, StreamEnd):  # taken as a bound first, while it is still waited for
+            waited.append({n for n in leads(streams) if before[n].waited})
+        reached = max([reached] + [min(views[n].bound for n in names) for names in waited if names])
         bounds.append(reached)
+        before = views
     return bounds
 
 

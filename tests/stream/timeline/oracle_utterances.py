@@ -120,7 +120,7 @@ def utterance_lane(settings: UtteranceSettings, streams: list[Declared], trace: 
     activity = next(s for s in streams if s.modality is Modality.ACTIVITY)
     state, pad = Utterances(settings), settings.pad_ns
     before, reached_before = first_views(streams)[activity.name], -math.inf
-    for i, ((item, _), reached) in enumerate(zip(trace, reference_bounds(streams, history), strict=True)):
+    for i, ((item, _), reached) in enumerate(zip(trace, reference_bounds(streams, trace, history), strict=True)):
         now, state.i = history[i][activity.name], i
         if isinstance(item, EpochStart):
             if now.epoch != before.epoch:

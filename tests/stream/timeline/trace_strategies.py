@@ -175,13 +175,14 @@ def actions() -> st.SearchStrategy[Action]:
 
 @st.composite
 def declarations(draw: st.DrawFn) -> list[Declared]:
-    """One stream at least, in any order; activity only derives from audio."""
-    sets = [["audio", "activity"], ["video", "audio", "activity"], ["audio", "activity", "text"]]
+    """One stream at least, in any order; activity derives from audio where that is declared, faces from video."""
+    sets = [["audio", "activity"], ["video", "audio", "activity"], ["audio", "activity", "text"], ["video", "activity"]]
     sets += [["video", "audio", "activity", "text"]] * 4 + [["video"], ["text"], ["video", "text"], ["video", "audio"]]
-    sets += [["video", "audio", "activity", "text", "captions"], ["audio", "text"]]
+    sets += [["video", "faces", "audio", "activity", "text", "captions"], ["faces", "video", "text"], ["audio", "text"]]
     names = draw(st.permutations(draw(st.sampled_from(sets))))
-    modalities = {"captions": Modality.TEXT}
-    return [Declared(n, modalities.get(n) or Modality(n), "audio" if n == "activity" else None) for n in names]
+    modalities = {"captions": Modality.TEXT, "faces": Modality.VIDEO}
+    sources = {"activity": "audio" if "audio" in names else None, "faces": "video"}
+    return [Declared(n, modalities.get(n) or Modality(n), sources.get(n)) for n in names]
 
 
 def spans(gap: st.SearchStrategy[int], length: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[Span, ...]]:
