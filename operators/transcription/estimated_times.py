@@ -57,10 +57,3 @@ def _instant(edges: np.ndarray, share: float, side: str) -> int:
     else:
         frame = max(int(np.searchsorted(edges, share, "left")) - 1, 0)
     return round((frame + min(max(float(share - edges[frame]), 0.0), 1.0)) * _FRAME)
-
-
-def quietest(samples: np.ndarray, first: int) -> int:
-    """The middle of the quietest 10 ms of int16 (n,) samples from sample `first` on, as a sample's number."""
-    count = (len(samples) - first) // _FRAME
-    frames = samples[first : first + count * _FRAME].astype(np.float32).reshape(count, _FRAME)
-    return first + int(np.argmin(np.mean(frames**2, axis=1))) * _FRAME + _FRAME // 2

@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-import msgspec
 import numpy as np
 
 from operators.encoders.speech import SpeechEncoder, state_count
 from operators.interface import SpeechStates, TranscriptResult
 from operators.onnx_session import open_session
 from operators.packaged_weights import MOONSHINE_TINY, verified_folder
-from operators.transcription.estimated_times import quietest, spread_words
+from operators.transcription.estimated_times import spread_words
+from operators.transcription.limits import WORD_STREAM, TranscriberSettings
 from operators.transcription.tokens import END, FIRST_SPECIAL, START, DecodedWord, read_tokens, words_of
 from stream.errors import OperatorError
 from stream.timeline.packets import Word
-from stream.timeline.time import NS_PER_SAMPLE, SAMPLE_RATE
+from stream.timeline.time import NS_PER_SAMPLE
 
-WORD_STREAM: Final = "transcript"
-"""The stream that a transcriber's words name."""
 _LAYERS: Final = 6
 _HEADS: Final = 8
 _HEAD_DIM: Final = 36
 _SELF_KEYS = [f"{layer}.decoder.{part}" for layer in range(_LAYERS) for part in ("key", "value")]
 _CROSS_KEYS = [f"{layer}.encoder.{part}" for layer in range(_LAYERS) for part in ("key", "value")]
-
-
-class TranscriberSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """When the transcriber is asked and believed."""
-
-    shortest_samples: int = SAMPLE_RATE // 4
-    """Shorter audio gives no words: below it are clicks."""
-    longest_samples: int = 16 * SAMPLE_RATE
-    """Longer audio is cut at its quietest frames: the decoder loops beyond."""
-    tokens_per_second: float = 6.5
-    """The decoder is stopped there; speech has about 4."""
-    least_log_probability: float = -0.8
-    """A transcript whose mean over tokens lies below is rejected."""
 
 
 class _Decoded(NamedTuple):
@@ -75,7 +59,7 @@ class MoonshineTranscriber:
             )
         words: list[Word] = []
         log_probabilities: list[float] = []
-        for first, last in self._pieces(samples):
+        for first, last in self._settings.pieces(samples):
             piece, piece_ns = samples[first:last], start_ns + first * NS_PER_SAMPLE
             if states is None or len(piece) < len(samples):
                 states = self._encoder.encode(piece, piece_ns)
@@ -100,17 +84,8 @@ class MoonshineTranscriber:
             words=() if rejected else tuple(words), origin=self.name, log_probability=mean, rejected=rejected
         )
 
-    def _pieces(self, samples: np.ndarray) -> Iterator[tuple[int, int]]:
-        first, longest = 0, self._settings.longest_samples
-        while len(samples) - first > longest:
-            # The last fifth: short enough that pieces stay long, long enough to hold a pause between words.
-            last = first + quietest(samples[first : first + longest], longest * 4 // 5)
-            yield first, last
-            first = last
-        yield first, len(samples)
-
     def _decode(self, states: np.ndarray, sample_count: int) -> _Decoded:
-        limit = math.ceil(self._settings.tokens_per_second * sample_count / SAMPLE_RATE)
+        limit = self._settings.most_tokens(sample_count)
         empty = np.zeros((1, _HEADS, 0, _HEAD_DIM), np.float32)
         feed: dict[str, np.ndarray] = {
             "encoder_hidden_states": np.ascontiguousarray(states[None], np.float32),
