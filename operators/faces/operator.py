@@ -82,6 +82,10 @@ class FaceOperator:
         """The input's bound as it is."""
         yield Bound(stream=self.output, bound_ns=bound_ns)
 
+    def finish(self, at_ns: int) -> Iterator[Control]:
+        """The input has ended: nothing is held back."""
+        yield from self.bound(at_ns)
+
     def reset(self, epoch: int, at_ns: int) -> None:  # noqa: ARG002 - frames carry their epoch
         """A new source epoch: nobody is followed across it; picks go on at the next k / rate from `at_ns` on."""
         self._tracker.forget()

@@ -16,7 +16,7 @@ class TrackingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     keep_ns: int = NS_PER_SECOND
     """A face that was not seen for longer is gone; whoever comes then is new."""
-    reach: float = 0.6
+    reach: float = 0.8
     """How far from its predicted place a face may be found: people beside each other are farther apart than this."""
     reach_per_second: float = 1.0
     """How much farther for each second that it was not seen before this pick."""
