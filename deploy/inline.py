@@ -14,7 +14,7 @@ from types import TracebackType
 import cv2
 import msgspec
 import torch
-from operators.faces.detection import FaceDetector
+from operators.faces.detection import CenterFaceDetector
 from operators.faces.operator import FaceOperator
 from operators.model import AffectModel
 from operators.model_folder import load_model
@@ -31,7 +31,7 @@ from operators.encoders.speech import SpeechEncoder
 from operators.interface import StreamOperator
 from operators.transcription.moonshine import MoonshineTranscriber
 from operators.transcription.operator import SpeechStage
-from operators.voice_activity import VoiceActivityOperator
+from operators.voice_activity import SileroNetwork, VoiceActivityOperator
 from stream.errors import SettingsError
 from stream.prediction import Prediction
 from stream.timeline.packets import Modality
@@ -56,7 +56,8 @@ class LoadedOperators:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         self.model: AffectModel = load_model(Path(model) if model is not None else None, device=device)
-        self.detector = FaceDetector()
+        self.detector = CenterFaceDetector()
+        self.voice = SileroNetwork()
         encoder = SpeechEncoder()
         self.speech: SpeechBatcher = Batcher("speech", SpeechStage(encoder, MoonshineTranscriber(encoder)).infer)
         self.affect: AffectBatcher = Batcher("affect", self.model.infer)
@@ -255,5 +256,5 @@ def _stream_operators(
         if stream.modality is Modality.VIDEO:
             found[stream.name] = (FaceOperator(operators.detector, operators.model.face_encoder.infer, stream=stream.name),)
         elif stream.modality is Modality.AUDIO:
-            found[stream.name] = (VoiceActivityOperator(stream=stream.name),)
+            found[stream.name] = (VoiceActivityOperator(operators.voice),)
     return found

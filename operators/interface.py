@@ -59,7 +59,7 @@ class SegmentInput(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A segment as the segment operators see it.
 
     `samples` int16 (n,) at 16 kHz covers [start_ns, end_ns) of the audio stream, `sample_mask` bool (n,) is False where
-    a gap was filled (both empty without audio); `speech` is the probability of speech per 32 ms step, float32 (m,), and
+    nothing was heard (without audio: everywhere); `speech` is the probability of speech per 32 ms step, float32 (m,), and
     `speech_ns` the span [first speech step - pad, last speech step + pad) inside the segment, None where nobody speaks.
     `faces` are the picked frames in order. `words` are given words (a declared stream of words switches the transcriber off).
     """

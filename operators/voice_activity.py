@@ -10,7 +10,7 @@ import numpy as np
 from operators.onnx_session import open_session
 from operators.packaged_weights import SILERO, verified_folder
 from stream.errors import OperatorError
-from stream.timeline.packets import AudioChunk, Bound, Control, Packet, SpeechActivity
+from stream.timeline.packets import AudioChunk, Bound, Control, Packet, SpeechActivity, StreamEnd
 from stream.timeline.time import ACTIVITY_STEP_NS, ACTIVITY_STEP_SAMPLES, NS_PER_SAMPLE, SAMPLE_RATE
 
 _CONTEXT: Final = 64
@@ -94,6 +94,7 @@ class VoiceActivityOperator:
         if self._held:
             yield from self._step()
         yield self._promise(at_ns)
+        yield StreamEnd(stream=self.output, at_ns=at_ns)
 
     def reset(self, epoch: int, at_ns: int) -> None:
         """A new source epoch: the rest of the old one is given up; the grid begins anew at its first sample."""

