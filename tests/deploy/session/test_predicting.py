@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from deploy.session.predicting import Predictor
+from operators.batching import Batcher
+from operators.interface import EMOTIONS, AffectResult, SegmentInput, SpeechResult, TranscriptResult
+from stream.errors import OperatorError
+from stream.prediction import Prediction, SentimentEstimate
+from stream.timeline.packets import Modality, Word
+from stream.timeline.segments import Revision, SegmentKind, Slice
+from stream.timeline.settings import UtteranceSettings
+from stream.timeline.time import NS_PER_SECOND
+
+WAIT_S = 10
+
+
+class Model:
+    name, digest, licence, device = "model", "d1", "research", "cpu"
+
+
+def word(text: str, start_ns: int = 0, end_ns: int = NS_PER_SECOND) -> Word:
+    return Word(stream="transcript", sequence=0, start_ns=start_ns, end_ns=end_ns, text=text, estimated=True)
+
+
+def revision(kind: SegmentKind = "utterance", *slices: Slice) -> Revision:
+    return Revision(
+        source_epoch=2,
+        lane="speech",
+        kind=kind,
+        start_ns=0,
+        end_ns=2 * NS_PER_SECOND,
+        number=3,
+        status="final",
+        reason="silence",
+        decided_ns=3 * NS_PER_SECOND,
+        slices=slices,
+    )
+
+
+def affect(value: float, weights: dict[str, float]) -> AffectResult:
+    emotions = np.full(len(EMOTIONS), 1 / len(EMOTIONS), np.float32)
+    estimate = SentimentEstimate(value=value, low=-3.0, high=3.0, level=0.9)
+    return AffectResult(sentiment=estimate, emotions=emotions, valence=0.1, arousal=0.2, weights=weights)
+
+
+def predict(given: Revision, heard: TranscriptResult | None, felt: AffectResult) -> Prediction:
+    def speak(batch: Sequence[SegmentInput]) -> list[SpeechResult]:
+        return [SpeechResult(states=None, transcript=heard, elapsed_ms={"transcription": 4.0}) for _ in batch]
+
+    speech = Batcher("speech", speak)
+    model = Batcher("affect", lambda batch: [felt for _ in batch])
+    try:
+        return Predictor("s1", speech, model, Model(), UtteranceSettings()).submit(given).result(WAIT_S)
+    finally:
+        speech.close()
+        model.close()
+
+
+def test_identity_states_and_model_are_those_of_the_revision() -> None:
+    result = predict(revision(), None, affect(1.0, {"text": 1.0})).result
+    assert (result.session, result.source_epoch, result.start_ns, result.revision) == ("s1", 2, 0, 3)
+    assert (result.status, result.reason, result.kind) == ("final", "silence", "utterance")
+    assert result.model is not None
+    assert (result.model.name, result.model.digest, result.model.licence) == ("model", "d1", "research")
+
+
+def test_heard_words_make_text_present_with_their_coverage_and_origin() -> None:
+    heard = TranscriptResult(words=(word("good"),), origin="moonshine", log_probability=-0.1)
+    prediction = predict(revision(), heard, affect(1.0, {"text": 0.7, "audio": 0.3}))
+    text = prediction.result.modalities["text"]
+    assert (text.state, text.coverage, text.weight) == ("present", 0.5, 0.7)
+    assert prediction.result.transcript is not None
+    assert (prediction.result.transcript.text, prediction.result.transcript.origin) == ("good", "moonshine")
+    assert prediction.measured.latency_ms["transcription"] == 4.0
+    assert prediction.measured.latency_ms["total"] > 0
+
+
+def test_a_rejected_transcript_is_absent_text_and_says_that_it_was_rejected() -> None:
+    heard = TranscriptResult(words=(), origin="moonshine", log_probability=-2.0, rejected=True)
+    result = predict(revision(), heard, affect(0.0, {})).result
+    assert result.transcript is None
+    assert (result.modalities["text"].state, result.modalities["text"].rejected) == ("absent", True)
+
+
+def test_given_words_come_from_their_stream_with_its_state() -> None:
+    given = Slice(stream="words", modality=Modality.TEXT, state="pending", coverage=0.5, packets=(word("given"),))
+    result = predict(revision("utterance", given), None, affect(0.0, {"text": 1.0})).result
+    assert result.transcript is not None
+    assert (result.transcript.text, result.transcript.origin) == ("given", "given")
+    assert (result.modalities["text"].state, result.modalities["text"].weight) == ("pending", 1.0)
+
+
+def test_what_is_not_declared_is_absent_and_says_so() -> None:
+    result = predict(revision(), None, affect(0.0, {})).result
+    assert (result.modalities["video"].state, result.modalities["video"].absence) == ("absent", "not-declared")
+
+
+@pytest.mark.parametrize(("value", "polarity"), [(-0.6, "negative"), (0.5, "neutral"), (-0.5, "neutral"), (0.51, "positive")])
+def test_polarity_follows_sentiment(value: float, polarity: str) -> None:
+    assert predict(revision(), None, affect(value, {})).result.polarity == polarity
+
+
+def test_a_hole_is_published_without_asking_any_operator() -> None:
+    hole = predict(revision("hole"), None, affect(1.0, {"text": 1.0})).result
+    assert hole.kind == "hole"
+    assert hole.sentiment is None
+    assert hole.model is None
+
+
+def test_the_error_of_an_operator_is_the_answer() -> None:
+    def fail(batch: Sequence[SegmentInput]) -> list[SpeechResult]:
+        raise RuntimeError("no memory")
+
+    speech = Batcher("speech", fail)
+    model: Batcher = Batcher("affect", lambda batch: [affect(0.0, {}) for _ in batch])
+    answer = Predictor("s1", speech, model, Model(), UtteranceSettings()).submit(revision())
+    with pytest.raises(OperatorError, match="operator speech: found RuntimeError: no memory"):
+        answer.result(WAIT_S)
