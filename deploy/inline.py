@@ -14,26 +14,25 @@ from types import TracebackType
 import cv2
 import msgspec
 import torch
-from operators.faces.detection import CenterFaceDetector
-from operators.faces.operator import FaceOperator
-from operators.model import AffectModel
-from operators.model_folder import load_model
-from stream.sources.media import MediaSource
-from stream.sources.transcript import TranscriptSource, read_lines
-from stream.timeline.dispositions import StreamDispositions
-from stream.timeline.watermark import StreamDeclaration
 
 from deploy.session.engine import Session, SessionPlan, SessionSource
 from deploy.session.predicting import AffectBatcher, Predictor, SpeechBatcher
 from deploy.settings import Settings
 from operators.batching import Batcher
 from operators.encoders.speech import SpeechEncoder
+from operators.faces.detection import CenterFaceDetector
+from operators.faces.operator import FaceOperator
 from operators.interface import StreamOperator
+from operators.model import AffectModel
+from operators.model_folder import load_model
 from operators.transcription.moonshine import MoonshineTranscriber
 from operators.transcription.operator import SpeechStage
 from operators.voice_activity import SileroNetwork, VoiceActivityOperator
 from stream.errors import SettingsError
 from stream.prediction import Prediction
+from stream.sources.media import MediaSource
+from stream.sources.transcript import TranscriptSource, read_lines
+from stream.timeline.dispositions import StreamDispositions
 from stream.timeline.packets import Modality
 from stream.timeline.settings import (
     LineSettings,
@@ -43,6 +42,7 @@ from stream.timeline.settings import (
     UtteranceSettings,
     WindowSettings,
 )
+from stream.timeline.watermark import StreamDeclaration
 
 
 class LoadedOperators:

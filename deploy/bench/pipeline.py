@@ -50,7 +50,7 @@ class Overhead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """End of speech to final prediction, in real time, milliseconds: median and 95th percentile, and what the median is made of."""
+    """End of speech to final prediction, in real time, in milliseconds, and what the median is made of."""
 
     utterances: int
     median_ms: float
@@ -178,7 +178,7 @@ def _piped(media: Path) -> PipelineRun:
 
 
 def _bare(media: Path, plan: Path) -> BareTimes:
-    from operators.model_folder import DEFAULT_MODEL  # noqa: PLC0415 - known to the pipeline's side alone
+    from operators.model_folder import DEFAULT_MODEL
 
     output = _run_alone("deploy.bench.bare", str(media), str(plan), str(DEFAULT_MODEL))
     return msgspec.json.decode(output, type=BareTimes)

@@ -32,7 +32,7 @@ def parse_duration(text: str) -> float:
 
 @app.command()
 def pipeline(
-    source: Annotated[list[Path] | None, typer.Argument(help="Media files, joined in this order; the demo clip where none.")] = None,
+    source: Annotated[list[Path] | None, typer.Argument(help="Media files to join; the demo clip where none.")] = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of pipeline and bare run.")] = 5,
     seconds: Annotated[float, typer.Option(min=1, help="Seconds of media in each run.")] = 60.0,
     realtime: Annotated[bool, typer.Option("--realtime", help="Measure latency at the media's pace instead.")] = False,

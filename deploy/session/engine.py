@@ -12,9 +12,6 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 import msgspec
-from stream.timeline.alignment import Aligner
-from stream.timeline.dispositions import StreamDispositions
-from stream.timeline.watermark import StreamDeclaration
 
 from deploy.session.operator_thread import OperatorThread, await_result
 from deploy.session.predicting import Predictor
@@ -23,9 +20,12 @@ from deploy.session.reading import Read, Readable, read_virtual
 from deploy.settings import EngineSettings
 from operators.interface import StreamOperator
 from stream.prediction import Prediction
+from stream.timeline.alignment import Aligner
+from stream.timeline.dispositions import StreamDispositions
 from stream.timeline.packets import Bound, EpochStart, Item, Packet, StreamEnd
 from stream.timeline.segments import Late, Revision
 from stream.timeline.settings import TimelineSettings
+from stream.timeline.watermark import StreamDeclaration
 
 
 class SessionSource(Readable, Protocol):

@@ -13,7 +13,7 @@ from deploy.settings import EngineSettings
 from operators.batching import Batcher
 from operators.interface import AffectResult, SegmentInput, SpeechResult
 from stream.errors import OperatorError
-from stream.prediction import Prediction
+from stream.prediction import Prediction, Result
 from stream.timeline.packets import (
     AudioChunk,
     Bound,
@@ -190,7 +190,7 @@ def open_session(
 SPOKEN = ((1.0, 2.5), (4.0, 6.2))
 
 
-def results(predictions: Iterable[Prediction]) -> list:
+def results(predictions: Iterable[Prediction]) -> list[Result]:
     return [prediction.result for prediction in predictions]
 
 
@@ -226,10 +226,10 @@ def test_tracks_that_lie_seconds_apart_in_the_container_do_not_deadlock() -> Non
 
 def test_an_operator_that_raises_ends_the_session_with_its_name_after_what_came_before() -> None:
     source = Container(8.0, SPOKEN)
-    given = []
+    given: list[Result] = []
+    session = open_session(source, voice=Loudness(fails_at=120))
     with pytest.raises(OperatorError, match="operator loudness: found ValueError: no such weights"):
-        for prediction in open_session(source, voice=Loudness(fails_at=120)):
-            given.append(prediction.result)  # noqa: PERF402 - what came before the error is what is looked at
+        given.extend(prediction.result for prediction in session)
     assert any(r.status == "final" for r in given)
     assert source.closed
 

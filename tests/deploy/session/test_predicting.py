@@ -70,7 +70,8 @@ def test_identity_states_and_model_are_those_of_the_revision() -> None:
 
 def test_heard_words_make_text_present_with_their_coverage_and_origin() -> None:
     heard = TranscriptResult(words=(word("good"),), origin="moonshine", log_probability=-0.1)
-    prediction = predict(revision(), heard, affect(1.0, {"text": 0.7, "audio": 0.3}))
+    sound = Slice(stream="audio", modality=Modality.AUDIO, state="present", coverage=1.0)
+    prediction = predict(revision("utterance", sound), heard, affect(1.0, {"text": 0.7, "audio": 0.3}))
     text = prediction.result.modalities["text"]
     assert (text.state, text.coverage, text.weight) == ("present", 0.5, 0.7)
     assert prediction.result.transcript is not None
