@@ -48,11 +48,10 @@ class Picture:
 class Container:
     """Video at 25 and audio in steps of 32 ms; loud where `spoken`; audio read `skew_ns` behind video."""
 
-    dropped: dict[str, int] = {}
-
     def __init__(
         self, seconds: float, spoken: Sequence[tuple[float, float]] = (), *, skew_ns: int = 0, size: int = 100
     ) -> None:
+        self.dropped: dict[str, int] = {}
         self.position_ns = 0
         self.ended = self.closed = False
         self.compressed_bytes = size
