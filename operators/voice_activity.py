@@ -78,7 +78,8 @@ class VoiceActivityOperator:
                 expected=f"{self._heard} or later",
                 fix="start a new source epoch",
             )
-        yield from self._hear(np.zeros(missing, np.int16), self._end_ns, masked=True)
+        if missing:
+            yield from self._hear(np.zeros(missing, np.int16), self._end_ns, masked=True)
         yield from self._hear(packet.samples, packet.start_ns, masked=packet.filled)
         yield self._promise(self._start_ns if self._held else self._end_ns)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from operators.voice_activity import SileroNetwork, VoiceActivityOperator
 from stream.errors import OperatorError
-from stream.timeline.packets import AudioChunk, Bound, SpeechActivity, VideoFrame, packets_equal
+from stream.timeline.packets import AudioChunk, Bound, SpeechActivity, StreamEnd, VideoFrame, packets_equal
 from stream.timeline.time import ACTIVITY_STEP_NS, ACTIVITY_STEP_SAMPLES, NS_PER_SAMPLE
 
 
@@ -33,12 +33,14 @@ def run(network: SileroNetwork, chunks: Sequence[AudioChunk]) -> tuple[list[Spee
     operator = VoiceActivityOperator(network)
     given_out = [item for packet in chunks for item in operator.process(packet)]
     given_out += operator.finish(chunks[-1].end_ns)
+    assert given_out.pop() == StreamEnd(stream="activity", at_ns=chunks[-1].end_ns)
     last_bound_ns = -1
     for item in given_out:
         if isinstance(item, Bound):
             assert item.bound_ns >= last_bound_ns
             last_bound_ns = item.bound_ns
         else:
+            assert isinstance(item, SpeechActivity)
             assert item.start_ns >= last_bound_ns, "a step behind a bound that was promised"
     steps = [item for item in given_out if isinstance(item, SpeechActivity)]
     return steps, [item.bound_ns for item in given_out if isinstance(item, Bound)]

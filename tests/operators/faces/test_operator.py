@@ -173,8 +173,9 @@ def test_a_crowd_is_bounded_by_the_largest() -> None:
     assert [round(each.box[0], 3) for each in faces] == [round(float(corner), 3) for corner in corners[:-4:-1]]
 
 
-def test_a_bare_bound_passes_through() -> None:
+def test_a_bare_bound_and_the_end_pass_through() -> None:
     assert list(FaceOperator(lambda _: NOBODY, means).bound(5)) == [Bound(stream="video", bound_ns=5)]
+    assert list(FaceOperator(lambda _: NOBODY, means).finish(7)) == [Bound(stream="video", bound_ns=7)]
 
 
 def test_another_modality_is_refused() -> None:
