@@ -15,7 +15,7 @@ import cv2
 import msgspec
 import torch
 
-from deploy.session.engine import Session, SessionPlan, SessionSource
+from deploy.session.engine import Session, SessionPlan
 from deploy.session.predicting import AffectBatcher, Predictor, SpeechBatcher
 from deploy.settings import Settings
 from operators.batching import Batcher
@@ -31,6 +31,7 @@ from operators.voice_activity import SileroNetwork, VoiceActivityOperator
 from stream.errors import SettingsError
 from stream.prediction import Prediction
 from stream.sources.media import MediaSource
+from stream.sources.readable import ReadableSource
 from stream.sources.transcript import TranscriptSource, read_lines
 from stream.timeline.dispositions import StreamDispositions
 from stream.timeline.packets import Modality
@@ -101,7 +102,7 @@ class InlineSession:
         self.id = session
         self.duration_ns = source.duration_ns
         self._media = source
-        self._sources: list[SessionSource] = [source] if transcript is None else [source, transcript]
+        self._sources: list[ReadableSource] = [source] if transcript is None else [source, transcript]
         self._realtime = realtime
         self._stopped = threading.Event()
         self._begun_s: float | None = None
@@ -240,7 +241,7 @@ def _utterance_settings(timeline: TimelineSettings) -> UtteranceSettings:
 
 
 def _declarations(media: MediaSource, transcript: TranscriptSource | None) -> tuple[StreamDeclaration, ...]:
-    sources = [media] if transcript is None else [media, transcript]
+    sources: list[ReadableSource] = [media] if transcript is None else [media, transcript]
     streams = [StreamDeclaration(name=s.name, modality=s.modality) for source in sources for s in source.streams]
     audio = next((s for s in streams if s.modality is Modality.AUDIO), None)
     if audio is not None:

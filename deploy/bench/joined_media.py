@@ -65,7 +65,7 @@ def _frames(clip: Path) -> Iterator[tuple[np.ndarray | None, np.ndarray | None]]
         for frame in container.decode(streams):
             if isinstance(frame, av.VideoFrame):
                 pictures.append((frame.time or 0.0, frame.to_ndarray(width=WIDTH, height=HEIGHT, format="rgb24")))
-            else:
+            elif isinstance(frame, av.AudioFrame):
                 sounds += [part.to_ndarray()[0] for part in resampler.resample(frame)]
     sound = np.concatenate(sounds) if sounds else np.zeros(0, np.int16)
     seconds = max(len(sound) / SAMPLE_RATE, pictures[-1][0] if pictures else 0.0)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from deploy.session.operator_thread import OperatorThread, await_result
 from deploy.session.predicting import Predictor
 from deploy.session.queues import Budget, Channel
-from deploy.session.reading import Read, Readable, read_virtual
+from deploy.session.reading import Read, read_virtual
 from deploy.settings import EngineSettings
 from operators.interface import StreamOperator
 from stream.prediction import Prediction
+from stream.sources.readable import ReadableSource
 from stream.timeline.alignment import Aligner
 from stream.timeline.dispositions import StreamDispositions
 from stream.timeline.packets import Bound, EpochStart, Item, Packet, StreamEnd
@@ -28,21 +29,10 @@ from stream.timeline.settings import TimelineSettings
 from stream.timeline.watermark import StreamDeclaration
 
 
-class SessionSource(Readable, Protocol):
-    """A readable source that the session closes."""
-
-    dropped: dict[str, int]
-    """Packets that the source left out, by stream: out of order, or not to be decoded."""
-
-    def close(self) -> None:
-        """Frees what the source holds."""
-        ...
-
-
 class SessionPlan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a session consists of: its sources, streams in order, and the operators of each source stream by its name."""
 
-    sources: Sequence[SessionSource]
+    sources: Sequence[ReadableSource]
     streams: Sequence[StreamDeclaration]
     operators: Mapping[str, Sequence[StreamOperator]]
     predictor: Predictor

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import msgspec
 
-from stream.timeline.packets import Item, Modality
-
-
-class DeclaredStream(Protocol):
-    """A stream that a source declares."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def modality(self) -> Modality: ...  # noqa: D102
-
-
-class Readable(Protocol):
-    """What the reader needs of a source: see `stream.sources.readable.ReadableSource`."""
-
-    position_ns: int
-    ended: bool
-    compressed_bytes: int
-
-    def read(self) -> list[Item]:
-        """The next packets and controls, in reading order."""
-        ...
+from stream.sources.readable import ReadableSource
+from stream.timeline.packets import Item
 
 
 class Read(msgspec.Struct, frozen=True, eq=False):
@@ -39,7 +18,7 @@ class Read(msgspec.Struct, frozen=True, eq=False):
     size: int
 
 
-def read_virtual(sources: Sequence[Readable]) -> Iterator[Read]:
+def read_virtual(sources: Sequence[ReadableSource]) -> Iterator[Read]:
     """All reads of several sources in virtual time.
 
     Virtual now is the smallest, over sources that have not ended, of the largest event time read. It is a function of the

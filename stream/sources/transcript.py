@@ -32,7 +32,7 @@ class TranscriptSource:
         self._words = sorted(_words(transcript.cues, stream), key=lambda word: (word.start_ns, word.end_ns))
         self._next = 0
         self._end_ns = max((word.end_ns for word in self._words), default=0)
-        self.streams = (SourceStream(stream, Modality.TEXT),)
+        self.streams: tuple[SourceStream, ...] = (SourceStream(stream, Modality.TEXT),)
         self.duration_ns: int | None = self._end_ns
         self.notices = transcript.notices if self._words else (*transcript.notices, f"{stream}: the transcript holds no words")
         self.dropped: dict[str, int] = {stream: 0}
