@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import ssl
 import stat
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +36,10 @@ _RESETTING_FORMATS = frozenset(("mpeg", "mpegts", "rtsp"))
 
 _OTHER_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+[:,]")
 _PLAYLIST_HEADS = (b"ffconcat", b"#EXTM3U", b"[playlist]", b"<?xml", b"<MPD", b"v=0")
+
+
+_LONGEST_SHOWN = 200
+"""Characters of a path that messages show."""
 
 
 class Kind(StrEnum):
@@ -79,13 +86,16 @@ class Address(NamedTuple):
         if kind:
             return cls(kind, url, _without_secrets(url))
         path = Path(url)
-        if not path.exists() and _OTHER_SCHEME.match(url):
+        if _OTHER_SCHEME.match(url) and not os.path.exists(url):
             protocol = re.split(r"[:,]", url, maxsplit=1)[0]
-            raise SourceError(
-                f"source with protocol {protocol}", found=protocol, expected="a path, http(s)://, rtsp://, udp:// or -"
-            )
+            raise SourceError("source", found=f"protocol {protocol}", expected="a path, http(s)://, rtsp://, udp:// or -")
         # "file:" keeps FFmpeg from reading a protocol out of a file's name.
-        return cls(Kind.FILE, f"file:{path.absolute()}", str(path))
+        return cls(Kind.FILE, f"file:{path.absolute()}", url if len(url) <= _LONGEST_SHOWN else f"...{url[-_LONGEST_SHOWN:]}")
+
+    @property
+    def path(self) -> Path:
+        """The file's path (files only)."""
+        return Path(self.url.removeprefix("file:"))
 
 
 class Tracks(NamedTuple):
@@ -99,7 +109,7 @@ class Tracks(NamedTuple):
 def open_container(address: Address, settings: MediaSettings) -> InputContainer:
     """A container, opened through the door. Raises `SourceError` with one line that holds no secret."""
     if address.kind is Kind.FILE:
-        _check_file(Path(address.shown), address.shown)
+        _check_file(address)
     network = address.kind not in (Kind.FILE, Kind.STDIN)
     options = {
         "format_whitelist": _FORMATS[address.kind],
@@ -108,6 +118,10 @@ def open_container(address: Address, settings: MediaSettings) -> InputContainer:
     }
     if address.kind is Kind.HTTP:
         options["max_redirects"] = "0"  # a redirect leads to any host, this one's own ports among them
+        options["tls_verify"] = "1"
+        authorities = ssl.get_default_verify_paths().cafile
+        if authorities:
+            options["ca_file"] = authorities
     timeouts = (settings.open_timeout_ns / NS_PER_SECOND, settings.read_timeout_ns / NS_PER_SECOND) if network else None
     try:
         container = av.open(address.url, options=options, timeout=timeouts)
@@ -210,12 +224,13 @@ def _check_audio(audio: av.AudioStream, address: Address, settings: MediaSetting
         )
 
 
-def _check_file(path: Path, shown: str) -> None:
+def _check_file(address: Address) -> None:
+    shown = address.shown
     try:
-        status = path.stat()
+        status = address.path.stat()
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None) or str(error)
-        raise SourceError(f"source {shown}", found=reason, expected="a media file", fix="check the path") from None
+        raise SourceError(f"source {shown}", found=reason.lower(), expected="a media file", fix="check the path") from None
     if stat.S_ISDIR(status.st_mode):
         raise SourceError(f"source {shown}", found="a directory", expected="a media file", fix="name one file in it")
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
@@ -244,7 +259,9 @@ def _refusal(address: Address, error: av.FFmpegError, settings: MediaSettings) -
         found, fix = _what_it_is(address)
         return SourceError(what, found=found, expected="a media container (mp4, mkv, webm, mpg, wav ...)", fix=fix)
     if address.kind is Kind.HTTP:
-        return SourceError(what, found=(error.strerror or "no answer").lower(), expected="media", fix="check the address")
+        unclear = error.errno == errno.EIO
+        found = "an untrusted certificate, or a redirect" if unclear else (error.strerror or "no answer").lower()
+        return SourceError(what, found=found, expected="media at this very address", fix="check the address")
     return SourceError(what, found=(error.strerror or type(error).__name__).lower(), fix="check that it can be read")
 
 
@@ -252,7 +269,7 @@ def _what_it_is(address: Address) -> tuple[str, str]:
     """What a file is that FFmpeg did not open as media, and the way out."""
     if address.kind is not Kind.FILE:
         return "something else, or one that needs seeking", "playlists are refused: give the address of the media itself"
-    with open(address.shown, "rb") as file:
+    with address.path.open("rb") as file:
         head = file.read(4096)
     if head.lstrip().startswith(_PLAYLIST_HEADS):
         return "a playlist or a list of files", "lists are refused since they open other files: give the media itself"

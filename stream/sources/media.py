@@ -62,6 +62,7 @@ class MediaSource:
             self._declared_ends = {index: end - zero_ns for index, end in ends.items() if end is not None}
         self._packets: Iterator[av.Packet] = container.demux(*(s for s in (chosen.video, chosen.audio) if s is not None))
         self._epoch = 0
+        self._idle_beyond_ns = self._settings.interleave_ns
         self._anything = False
         self.position_ns = 0
         self.compressed_bytes = 0
@@ -105,9 +106,11 @@ class MediaSource:
                 items += self._start_epoch(track, media_ns)
             if track.idle:
                 track.idle = False
+                self._idle_beyond_ns = 0
                 items.append(StreamActive(stream=track.name, at_ns=self.position_ns))
         items += self._timed(track, track.decode(packet))
-        items += self._fallen_behind()
+        if self.position_ns > self._idle_beyond_ns:
+            items += self._fallen_behind()
         return items
 
     def _timed(self, track: Track, packets: list[TimedPacket]) -> list[Item]:
@@ -120,15 +123,23 @@ class MediaSource:
         return [*packets, Bound(stream=track.name, bound_ns=track.bound_ns)]
 
     def _fallen_behind(self) -> list[Item]:
-        """Tracks that the container has been read too far beyond become idle."""
+        """Tracks that the container has been read too far beyond become idle; and when to look again."""
         items: list[Item] = []
+        furthest_ns = self.position_ns - self._settings.interleave_ns
         for track in self._tracks.values():
-            newest_ns = track.clock.newest_ns
-            read_ns = track.bound_ns if newest_ns is None or not track.clock.follows else newest_ns + self._clock.shift_ns
-            if not track.idle and self.position_ns - max(read_ns, track.bound_ns) > self._settings.interleave_ns:
+            if not track.idle and self._held_ns(track) < furthest_ns:
                 track.idle = True
                 items.append(StreamIdle(stream=track.name, at_ns=self.position_ns))
+        held_ns = min((self._held_ns(track) for track in self._tracks.values() if not track.idle), default=self.position_ns)
+        self._idle_beyond_ns = held_ns + self._settings.interleave_ns
         return items
+
+    def _held_ns(self, track: Track) -> int:
+        """How far the container holds a track, as far as it was read, whether it could be decoded or not."""
+        newest_ns = track.clock.newest_ns
+        if newest_ns is None or not track.clock.follows:
+            return track.end_ns
+        return max(track.end_ns, newest_ns + self._clock.shift_ns)
 
     def _start_epoch(self, track: Track, media_ns: int) -> list[Item]:
         """Everything that is held of the clock before, then the new epoch, which begins at no time given out already."""
@@ -141,6 +152,7 @@ class MediaSource:
             each.start_epoch(self._epoch, at_ns)
             each.idle = False
         self.position_ns = at_ns
+        self._idle_beyond_ns = 0
         names = tuple(each.name for each in self._tracks.values())
         self._own_notices.append(f"time stamps jump at {to_seconds(at_ns):.2f} s: source epoch {self._epoch} begins")
         return [*items, EpochStart(streams=names, epoch=self._epoch, at_ns=at_ns)]
@@ -154,7 +166,9 @@ class MediaSource:
         if not self._anything:
             raise SourceError(
                 f"source {self._address.shown}",
-                found=failure or "nothing that can be decoded",
+                found=failure
+                or "; ".join(line for track in self._tracks.values() for line in track.notices)
+                or "nothing to decode",
                 expected="video or audio",
                 fix="check it with ffprobe, or fetch it again",
             )
@@ -165,11 +179,12 @@ class MediaSource:
     def _judge(self, failure: str | None) -> None:
         """Whether less was delivered than declared. A live source declares nothing; after a jump headers say nothing."""
         ends = {} if self._epoch else self._declared_ends
-        missing = {index: end_ns - self._tracks[index].end_ns for index, end_ns in ends.items()}
+        held = {index: self._held_ns(self._tracks[index]) for index in ends}
+        missing = {index: end_ns - held[index] for index, end_ns in ends.items()}
         short = max(missing, key=missing.__getitem__, default=None)
         if short is not None and missing[short] > self._settings.cut_tolerance_ns:
             track = self._tracks[short]
-            self.cut = f"{track.name} declares {to_seconds(ends[short]):.2f} s and holds {to_seconds(track.end_ns):.2f} s"
+            self.cut = f"{track.name} declares {to_seconds(ends[short]):.2f} s and holds {to_seconds(held[short]):.2f} s"
             self.cut += f" ({failure})" if failure else ""
         elif failure and self._address.kind in (Kind.RTSP, Kind.UDP):
             self._own_notices.append(f"ended: {failure}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import av
 import numpy as np
 
@@ -118,11 +120,11 @@ class Resampler:
             self._run_first, self._run_fed = self._count, 0
         assert self._graph is not None
         self._run_fed += frame.samples
-        return chunks + [self._chunk(out.to_ndarray()[0]) for out in self._graph.resample(frame)]
+        return chunks + [self._chunk(_samples(out)) for out in self._graph.resample(frame)]
 
     def _end_run(self) -> list[AudioChunk]:
         graph, self._graph, self._format = self._graph, None, None
-        chunks = [self._chunk(out.to_ndarray()[0]) for out in graph.resample(None) if out is not None] if graph else []
+        chunks = [self._chunk(_samples(out)) for out in graph.resample(None) if out is not None] if graph else []
         self._run_first, self._run_fed = self._count, 0
         return chunks
 
@@ -164,12 +166,19 @@ class Resampler:
         channels = frame.layout.nb_channels
         if name.endswith("p") and channels > _MOST_PLANES:
             frame, channels = _mono(frame), 1
-        # A sum over the samples is finite only if each is (an overflow of finite ones is sorted out below).
-        values = np.stack([np.frombuffer(memoryview(plane), dtype)[: frame.samples * channels] for plane in frame.planes])
-        if np.isfinite(values.sum()):
+        planes = frame.planes
+        count = frame.samples * channels // len(planes)
+        values = [np.frombuffer(memoryview(plane), dtype, count) for plane in planes]
+        # A sum of squares is finite only if each sample is; that of large finite ones may not be, and is looked at closely.
+        if all(math.isfinite(plane.dot(plane)) for plane in values):
             return None
-        finite = np.isfinite(values) if len(frame.planes) == channels else np.isfinite(values.reshape(-1, channels).T)
-        return None if finite.all() else finite.all(axis=0)
+        finite = np.isfinite(np.stack(values).reshape(len(planes), frame.samples, -1)).all(axis=(0, 2))
+        return None if finite.all() else finite
+
+
+def _samples(frame: av.AudioFrame) -> np.ndarray:
+    """The samples of a packed mono int16 frame, copied out of FFmpeg's buffer: int16 (n,)."""
+    return np.frombuffer(memoryview(frame.planes[0]), np.int16, frame.samples).copy()
 
 
 def _mono(frame: av.AudioFrame) -> av.AudioFrame:

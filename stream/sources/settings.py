@@ -31,7 +31,7 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How far the container is read beyond a track before that track counts as idle (skews of a second are normal)."""
     audio_tolerance_ns: int = 40 * NS_PER_MS
     """How far time stamps may stray from the count of samples: one video frame; clocks in containers are coarse."""
-    max_backward_ns: int = 2 * NS_PER_SECOND
+    max_backward_ns: int = NS_PER_SECOND
     """A track's time stamps that go back by more are a new source epoch; by less, disorder, which is dropped."""
     max_forward_ns: int = 30 * NS_PER_SECOND
     """Time stamps that go beyond everything read by more are a new source epoch; by less, a pause."""

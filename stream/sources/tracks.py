@@ -73,7 +73,7 @@ class Track:
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError):
-            self.leave_out("packets that can't be decoded were dropped")
+            self.leave_out(f"packets were dropped: damaged, or of frames beyond {self._settings.max_pixels} pixels")
             return []
         return [timed for frame in frames for timed in self._take(frame)]
 
