@@ -38,8 +38,6 @@ def coverage(modality: Modality, members: list[Packet], start: int, end: int, ma
 def slice_state(view: View, members: list[Packet], end: int, status: str, reason: str) -> tuple[str, str | None]:
     """State and absence of a stream's slice in a revision."""
     behind = view.declared.modality is Modality.TEXT and not view.ended and view.bound < end
-    if reason == "time-out" and behind and not members:
-        return "absent", "idle" if view.idle else "nothing-there"
     if reason != "time-out" and behind and (status == "final" or not members):
         return "pending", None
     if any(map(counts, members)):

@@ -98,24 +98,27 @@ def planned_lane(settings: SegmentationSettings, streams: list[Declared], trace:
                     lane.closed.append(Segment("hole", end, item.at_ns, "reconnect", item.epoch, i))
                 base, opened, closed = max(end, item.at_ns), {}, set()
             epoch = item.epoch
-        last = max([base] + [s.end for s in lane.closed])
-        over = max(lane_end(streams, history[i]), last, reached, bound)
-        reached = over if over < math.inf else max(reached, bound)
+        end_of_all = lane_end(streams, history[i])
+        over = end_of_all < math.inf
+        if not over:
+            reached = max(reached, bound)
+        elif not (i and lane.over[i - 1]):  # from here on R is T
+            reached = max([end_of_all, reached, bound, base] + [s.end for s in lane.closed])
         for kind, start, end, reason in plan(settings, base):
             if start >= reached:
                 break
             opened.setdefault(start, Open(kind, start, epoch, 0))
-            if start not in closed and (end <= reached or over < math.inf):
-                close(kind, start, min(end, over), reason if end <= over else "end", i)
-        if over < math.inf:
-            base, opened, closed = int(over), {}, set()
+            if start not in closed and (end <= reached or over):
+                close(kind, start, min(end, reached), reason if end <= reached else "end", i)
+        if over:
+            base, opened, closed = int(reached), {}, set()
         lane.open.append([replace(o, driver=reached) for o in opened.values() if o.start not in closed])
         ahead = []
-        for _, start, end, _ in plan(settings, base) if over == math.inf else ():
+        for _, start, end, _ in plan(settings, base) if not over else ():
             if start >= horizon:
                 break
             if start not in closed:
                 ahead.append(Span(start, end))
         lane.claims.append(ahead)
-        lane.over.append(over < math.inf)
+        lane.over.append(over)
     return lane

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import oracle_membership as membership
 from oracle_segmentation import Segment, planned_lane
@@ -33,7 +32,7 @@ class Published:
     status: str
     reason: str
     decided_ns: int
-    slices: tuple[tuple[str, str, str | None, Fraction, tuple[int, ...]], ...] = ()
+    slices: tuple[tuple[str, str, str | None, float, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class Expected:
             members = [self.trace[i][0] for i in packets if self.is_member(i, s)]
             share = membership.coverage(stream.modality, members, s.start, s.end, self.settings.max_gap_ns)
             state, absence = membership.slice_state(views[stream.name], members, s.end, status, s.reason)
-            slices.append((stream.name, state, absence, share, tuple(m.sequence for m in members)))
+            slices.append((stream.name, state, absence, float(share), tuple(m.sequence for m in members)))
         return moment, Published(
             s.epoch, s.kind, s.start, s.end, s.continues, number, status, s.reason, moment[2], tuple(slices)
         )

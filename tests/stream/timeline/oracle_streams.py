@@ -85,7 +85,7 @@ def after(view: View, item: Item, is_taken: bool, before: Views) -> View:
     if isinstance(item, StreamIdle | StreamActive):
         return replace(view, idle=isinstance(item, StreamIdle))
     if isinstance(item, StreamEnd):
-        return raised(replace(view, idle=False, ended=True), item.at_ns)
+        return raised(replace(view, idle=False, started=True, ended=True), item.at_ns)
     if isinstance(item, Bound):
         return raised(replace(view, started=True), item.bound_ns)
     view = raised(replace(view, started=True), item.start_ns)
@@ -104,14 +104,13 @@ def leads(streams: list[Declared]) -> list[str]:
 
 
 def reference_bounds(streams: list[Declared], trace: Trace, history: list[Views]) -> list[float]:
-    """The reference bound R after each item."""
-    reached, bounds, before = -math.inf, [], first_views(streams)
+    """Up to where each item, by itself, lets the reference bound R come; minus infinity where nothing is waited for."""
+    bounds, before = [], first_views(streams)
     for (item, _), views in zip(trace, history, strict=True):
         waited = [{n for n in leads(streams) if views[n].waited}]
         if isinstance(item, StreamEnd):  # taken as a bound first, while it is still waited for
             waited.append({n for n in leads(streams) if before[n].waited})
-        reached = max([reached] + [min(views[n].bound for n in names) for names in waited if names])
-        bounds.append(reached)
+        bounds.append(max([min(views[n].bound for n in names) for names in waited if names], default=-math.inf))
         before = views
     return bounds
 

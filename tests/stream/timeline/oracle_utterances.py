@@ -87,7 +87,7 @@ class Utterances:
             self.close_silence(max(speech.first - s.pad_ns, self.boundary, self.frontier), "speech")
             speech.start, speech.epoch, self.silence_epoch = self.boundary, self.epoch, None
         if speech.start is not None and step.end_ns + s.pad_ns - speech.start > s.longest_ns:
-            earliest = max(step.end_ns - s.cut_search_ns, speech.start + 1)
+            earliest = max(step.end_ns - s.cut_search_ns, speech.start + 1, speech.first)
             searched = [(p, start) for p, start in self.steps if start >= earliest]
             if searched:
                 cut = min(searched)[1]
@@ -119,13 +119,16 @@ def utterance_lane(settings: UtteranceSettings, streams: list[Declared], trace: 
     """The lane after each item."""
     activity = next(s for s in streams if s.modality is Modality.ACTIVITY)
     state, pad = Utterances(settings), settings.pad_ns
-    before, reached_before = first_views(streams)[activity.name], -math.inf
-    for i, ((item, _), reached) in enumerate(zip(trace, reference_bounds(streams, trace, history), strict=True)):
+    before, reached, was_end = first_views(streams)[activity.name], -math.inf, math.inf
+    for i, ((item, _), bound) in enumerate(zip(trace, reference_bounds(streams, trace, history), strict=True)):
+        end_of_all = lane_end(streams, history[i])
         now, state.i = history[i][activity.name], i
         if isinstance(item, EpochStart):
             if now.epoch != before.epoch:
-                state.reconnect(before.reach if before.waited else reached_before, item)
+                state.reconnect(before.reach if before.waited else reached, item)
             state.epoch = item.epoch
+        if was_end == math.inf or end_of_all == math.inf:  # while all sources have ended, R is T
+            reached = max(reached, bound)
         if now.waited:
             if isinstance(item, SpeechActivity) and accepts(before, item):
                 state.settle(item.start_ns, pad)
@@ -140,13 +143,15 @@ def utterance_lane(settings: UtteranceSettings, streams: list[Declared], trace: 
                 state.close_utterance(end, "end" if now.ended else "idle")
             state.speech = None
             state.settle(reached, 0)
-        over = not now.waited and lane_end(streams, history[i]) < math.inf
+        if was_end == math.inf > end_of_all:
+            reached = max(reached, end_of_all, state.boundary, state.frontier)
+        over = not now.waited and end_of_all < math.inf
         if over:
-            state.frontier = max(lane_end(streams, history[i]), reached, state.boundary, state.frontier)
+            state.frontier = reached = max(reached, state.boundary, state.frontier)
             state.close_silence(state.frontier, "end")
         driver = reached if not now.waited else now.reach if state.utterance() else state.frontier
         state.record(driver)
         state.lane.claims.append([] if over else [Span(state.boundary, math.inf)])
         state.lane.over.append(over)
-        before, reached_before = now, reached
+        before, was_end = now, end_of_all
     return state.lane

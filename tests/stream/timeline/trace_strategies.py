@@ -95,6 +95,7 @@ class TraceBuilder:
                     self.packet(stream, start, 1, flavour if step % 3 else max(flavour, 2))
                 elif step % 2 == 0:
                     self.packet(stream, start + HALF, 1, 0)
+                    self.cursor[stream.name] = start + 2 * STEP
                 self.now += wait * ARRIVAL // 4
 
     def rests(self, stream: Declared) -> bool:
