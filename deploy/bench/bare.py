@@ -36,8 +36,8 @@ from deploy.bench.bare_operators import (
 
 NS_PER_SECOND = 1_000_000_000
 PICKS_PER_SECOND = 5
-FACE_BATCH = 8
-TEXT_BATCH = 8
+FACE_BATCH = TEXT_BATCH = 16
+"""Measured on one core: larger ones gain nothing."""
 
 
 @dataclass(frozen=True)
