@@ -1,0 +1,94 @@
+"""`affectstream analyze`: a source from its beginning to its end, in this process."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Segments(StrEnum):
+    """How the timeline is cut into segments."""
+
+    UTTERANCES = "utterances"
+    WINDOWS = "windows"
+    LINES = "lines"
+
+
+def analyze(
+    source: Annotated[str, typer.Argument(help="A path, an http(s), rtsp or udp URL, or - for standard input.")],
+    transcript: Annotated[
+        str | None, typer.Option(help="Given words instead of recognition: WebVTT, SRT or JSON lines.", metavar="FILE")
+    ] = None,
+    segments: Annotated[
+        Segments, typer.Option(help="Utterances, fixed windows, or the lines of the transcript.")
+    ] = Segments.UTTERANCES,
+    output: Annotated[
+        str | None, typer.Option(help="Write every revision as one JSON object a line; - for standard output.", metavar="FILE")
+    ] = None,
+    realtime: Annotated[bool, typer.Option("--realtime", help="At the media's own pace.")] = False,
+    publish: Annotated[
+        str | None, typer.Option(help="Publish over ZeroMQ, such as tcp://127.0.0.1:5556 or ipc://PATH.", metavar="ENDPOINT")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="A model folder instead of the one that ships.", metavar="DIR")] = None,
+    session: Annotated[str | None, typer.Option(help="The session's name in what is published.", metavar="ID")] = None,
+) -> None:
+    """Predict affect over a clip: a line for each final prediction, then a summary.
+
+    The exit code is 0 when all that the source declares was analysed, 1 when something failed on the way, 2 when something
+    about the input has to be mended.
+    """
+    from deploy.cli import terminal
+    from deploy.cli.lines import STDOUT, LineWriter
+    from deploy.cli.running import announced, predictions_of
+    from deploy.cli.summary import figures_of, print_summary
+    from deploy.cli.view import PredictionView
+    from stream.errors import SourceCutError
+    from stream.publishing.wire import check_session
+
+    out, err = terminal.stdout(), terminal.stderr()
+    both = out.is_terminal and err.is_terminal
+    human = err if both or output == STDOUT else out
+    live = err if err.is_terminal and not (output == STDOUT and out.is_terminal) else None
+    if session is not None:
+        check_session(session)
+
+    with ExitStack() as stack:
+        publisher = None
+        if publish is not None:
+            from stream.publishing.publisher import Publisher
+
+            publisher = stack.enter_context(Publisher(publish))
+        with terminal.working(err, "Loading the model"):
+            from deploy.inline import open_session
+
+            running = stack.enter_context(
+                open_session(
+                    source, transcript=transcript, segments=segments.value, realtime=realtime, model=model, session=session
+                )
+            )
+        for line in running.notices:
+            terminal.print_notice(human, line)
+        lines = stack.enter_context(LineWriter(output, source=source)) if output is not None else None
+        view = PredictionView(human, live, position_ns=lambda: running.position_ns, duration_ns=running.duration_ns)
+        interrupted = False
+        try:
+            with announced(running, publisher) as announce, closing(predictions_of(running)) as predictions, view:
+                for prediction in predictions:
+                    if lines is not None:
+                        lines.write(prediction)
+                    announce(prediction)
+                    view.show(prediction)
+        except KeyboardInterrupt:
+            interrupted = True
+        summary = running.summary
+        print_summary(human, view.tally, figures_of(summary))
+        if publisher is not None and publisher.dropped:
+            terminal.print_notice(human, f"{publisher.dropped} messages were not published: the queue was full")
+        if interrupted:
+            raise typer.Exit(130)
+        if summary.cut is not None:
+            raise SourceCutError(summary.cut)

@@ -1,0 +1,45 @@
+"""`affectstream subscribe`: predictions as another program publishes them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stream.publishing.wire import DEFAULT_ENDPOINT
+
+
+def subscribe(
+    endpoint: Annotated[str, typer.Argument(help="Where the publisher is.")] = DEFAULT_ENDPOINT,
+    session: Annotated[str | None, typer.Option(help="Only this session.", metavar="ID")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every revision as one JSON object a line.")] = False,
+    until_ended: Annotated[
+        bool, typer.Option("--until-ended", help="Stop when the session (without --session: every session seen) has ended.")
+    ] = False,
+) -> None:
+    """Follow the predictions of a running publisher, until Ctrl-C."""
+    from deploy.cli import terminal
+    from deploy.cli.following import SessionsView
+    from deploy.cli.lines import STDOUT, LineWriter
+    from stream.prediction import Prediction
+    from stream.publishing.subscriber import Subscriber
+    from stream.publishing.wire import SessionEvent
+
+    out, err = terminal.stdout(), terminal.stderr()
+    failed = False
+    lost = 0
+    with (
+        Subscriber(endpoint, session, until_ended=until_ended) as subscriber,
+        SessionsView(None if as_json else out, err, waiting=f"Waiting for predictions on {endpoint}") as view,
+        LineWriter(STDOUT) as lines,
+    ):
+        for message in subscriber.messages():
+            if subscriber.lost > lost:
+                terminal.print_notice(err, f"{subscriber.lost - lost} messages lost")
+                lost = subscriber.lost
+            if as_json and isinstance(message.body, Prediction):
+                lines.write(message.body)
+            view.show(message.body)
+            failed = failed or (isinstance(message.body, SessionEvent) and message.body.event == "failed")
+    if failed:
+        raise typer.Exit(1)
