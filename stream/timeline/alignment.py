@@ -42,6 +42,7 @@ class Aligner:
         for declaration in streams:
             self.ledger.declare(declaration.name)
         self._settings = settings
+        self._retention_ns = settings.retention_ns
         self._marks = Watermarks(streams)
         self._lane = lane_of(settings.segmentation)
         self._drivers = self._marks.drivers(by_activity=self._lane.heeds_activity)
@@ -75,7 +76,7 @@ class Aligner:
         if isinstance(item, Packet):
             if self._take_packet(item, outputs):
                 self._settle(outputs)
-            if self._retained[item.stream].span_ns > self._settings.retention_ns:
+            if self._retained[item.stream].span_ns > self._retention_ns:
                 raise self._retention_error(item.stream)
         elif isinstance(item, Bound):
             if self._take_bound(marks.stream(item.stream), item.bound_ns):
@@ -264,7 +265,7 @@ class Aligner:
         return TimelineError(
             f"stream {name!r} can't be let go: stream {holding.name!r} holds everything back with {where}",
             found=f"{self._retained[name].span_ns} ns retained",
-            expected=f"at most {self._settings.retention_ns} ns",
+            expected=f"at most {self._retention_ns} ns",
             fix=f"stream {holding.name!r} must go on, be declared idle, or end",
         )
 

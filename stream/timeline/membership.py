@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -101,7 +102,7 @@ class Retained:
 
 def slice_of(stream: StreamState, packets: tuple[Packet, ...], span: Span, status: Status, max_gap_ns: int) -> Slice:
     """What `stream` holds of `span` in a revision of that status."""
-    heard = packets if stream.modality is Modality.VIDEO else [packet for packet in packets if _is_heard(packet)]
+    heard = _heard(packets)
     behind = stream.modality is Modality.TEXT and not stream.ended and stream.bound_ns < span.end_ns
     state: SliceState = "present" if heard else "absent"
     if behind and (status == "final" or (status == "provisional" and not heard)):
@@ -151,8 +152,10 @@ def audio_samples(packets: Iterable[Packet], span: Span) -> tuple[np.ndarray, np
     return samples, heard
 
 
-def _is_heard(packet: Packet) -> bool:
-    """Whether a packet says something: not a gap that was filled, nor a step inside one."""
-    if isinstance(packet, AudioChunk):
-        return not packet.filled
-    return not (isinstance(packet, SpeechActivity) and packet.masked)
+def _heard(packets: Sequence[Packet]) -> Sequence[Packet]:
+    """Those of one stream that say something: neither a gap that was filled nor a step inside one."""
+    if packets and isinstance(packets[0], AudioChunk):
+        return [chunk for chunk in cast(Sequence[AudioChunk], packets) if not chunk.filled]
+    if packets and isinstance(packets[0], SpeechActivity):
+        return [step for step in cast(Sequence[SpeechActivity], packets) if not step.masked]
+    return packets
