@@ -111,16 +111,20 @@ class Expected:
 
     def claimed(self, i: int, now: int) -> bool:
         """Whether an open or future segment, as seen after item `now`, can claim packet i."""
-        return any(self.holds(i, *span) for span in self.lane.claims[now])
+        return any(self.holds(i, *span) for span in self.lane.claims[now]) and not self.let_go(i, now)
 
     def closed_ones(self, i: int, now: int) -> list[Fate]:
         """The segments of packet i that are closed after item `now`."""
         return [f for f in self.fates if f.segment.closed <= now and self.is_member(i, f.segment)]
 
     def is_member(self, i: int, s: Segment) -> bool:
-        """Whether packet i belongs to a segment: by its time, unless it was let go when the lane had come to its end."""
-        return self.holds(i, s.start, s.end) and not any(
-            i < revival <= s.closed and all(f.frozen < (revival, 1, 0) for f in self.closed_ones(i, revival - 1))
+        """Whether packet i belongs to a segment: by its time, unless it was let go before the segment began."""
+        return self.holds(i, s.start, s.end) and not self.let_go(i, s.closed)
+
+    def let_go(self, i: int, now: int) -> bool:
+        """Whether packet i was given up at the lane's end, which a restart until item `now` took further."""
+        return any(
+            i < revival <= now and all(f.frozen < (revival, 1, 0) for f in self.closed_ones(i, revival - 1))
             for revival in self.revivals
         )
 

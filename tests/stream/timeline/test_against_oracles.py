@@ -12,6 +12,7 @@ from oracle_states import Expected, Published
 from trace_strategies import Scenario, scenarios
 
 from stream.timeline.alignment import Aligner
+from stream.timeline.dispositions import Ledger
 from stream.timeline.packets import Packet, StreamIdle
 from stream.timeline.segments import Late, Revision
 from stream.timeline.settings import WindowSettings
@@ -22,9 +23,9 @@ seeded = settings(
 )
 
 
-def aligner_of(scenario: Scenario) -> Aligner:
+def aligner_of(scenario: Scenario, ledger: Ledger | None = None) -> Aligner:
     streams = [StreamDeclaration(name=s.name, modality=s.modality, source=s.source) for s in scenario.streams]
-    return Aligner(streams, scenario.settings)
+    return Aligner(streams, scenario.settings, ledger=ledger)
 
 
 def published(revision: Revision) -> Published:
@@ -57,8 +58,14 @@ def late_of(packet: Packet, arrival_ns: int) -> Late:
 
 
 def compare(scenario: Scenario, expected: Expected) -> None:
-    """Push by push: revisions, late packets, the next deadline; at the end the dispositions."""
-    aligner = aligner_of(scenario)
+    """Push by push: revisions, late packets, the next deadline, dispositions."""
+    decided: dict[tuple[str, int], str] = {}
+
+    def observe(stream: str, _epoch: int, sequence: int, disposition: str, reason: str | None) -> None:
+        assert (stream, sequence) not in decided, "decided twice"
+        decided[stream, sequence] = reason or disposition
+
+    aligner = aligner_of(scenario, Ledger(observe))
     revisions = expected.revisions()
     for i, (item, arrival_ns) in enumerate(scenario.trace):
         given_out = aligner.push(item, arrival_ns)
@@ -68,34 +75,30 @@ def compare(scenario: Scenario, expected: Expected) -> None:
         assert [o for o in given_out if isinstance(o, Late)] == late, f"item {i}"
         assert aligner.next_deadline_ns == expected.next_deadline(i), f"item {i}"
         if i % 7 == 0:
-            assert dispositions_of(aligner) == expected_dispositions(expected, scenario, i), f"item {i}"
+            assert decided == expected_dispositions(expected, i), f"item {i}"
+            assert_dispositions_add_up(aligner, decided, expected, i)
     due = [r for moment, r in revisions if moment[0] >= len(scenario.trace)]
     assert [published(r) for r in aligner.close(scenario.close_ns)] == due
     assert aligner.next_deadline_ns is None
-    assert dispositions_of(aligner) == expected_dispositions(expected, scenario, len(expected.trace) - 1)
+    assert decided == expected_dispositions(expected, len(expected.trace) - 1)
+    assert_dispositions_add_up(aligner, decided, expected, len(expected.trace) - 1)
 
 
-def dispositions_of(aligner: Aligner) -> dict[str, Counter[str]]:
-    """Packets by stream and disposition, after a check that they add up to what was received."""
-    counts = {}
+def expected_dispositions(expected: Expected, now: int) -> dict[tuple[str, int], str]:
+    """What is decided after item `now`, by stream and sequence."""
+    packets = [(i, item) for i, (item, _) in enumerate(expected.trace[: now + 1]) if isinstance(item, Packet)]
+    found = {(packet.stream, packet.sequence): disposition(expected, i, now) for i, packet in packets}
+    return {key: outcome for key, outcome in found.items() if outcome != "pending"}
+
+
+def assert_dispositions_add_up(aligner: Aligner, decided: dict[tuple[str, int], str], expected: Expected, now: int) -> None:
+    """The ledger's summary counts what its observer was told, and the five add up to what came in."""
     for stream, summary in aligner.ledger.summary().items():
-        counts[stream] = Counter(
-            used=summary.used,
-            late=summary.late,
-            unclaimed=summary.unclaimed,
-            pending=summary.pending,
-            refused=summary.dropped.get("refused", 0),
-        )
-        assert counts[stream].total() == summary.received
-    return counts
-
-
-def expected_dispositions(expected: Expected, scenario: Scenario, now: int) -> dict[str, Counter[str]]:
-    counts: dict[str, Counter[str]] = {s.name: Counter() for s in scenario.streams}
-    for i, (item, _) in enumerate(expected.trace[: now + 1]):
-        if isinstance(item, Packet):
-            counts[item.stream][disposition(expected, i, now)] += 1
-    return counts
+        told = Counter(outcome for (name, _), outcome in decided.items() if name == stream)
+        assert (summary.used, summary.late, summary.unclaimed) == (told["used"], told["late"], told["unclaimed"])
+        assert summary.dropped.get("refused", 0) == told["refused"]
+        came = [item for item, _ in expected.trace[: now + 1] if isinstance(item, Packet) and item.stream == stream]
+        assert summary.received == len(came) == told.total() + summary.pending
 
 
 def test_the_aligner_gives_what_the_oracles_give_and_the_examples_hold_everything() -> None:
@@ -138,7 +141,7 @@ def test_how_often_advance_is_called_changes_nothing(scenario: Scenario, calls: 
     assert [published(o) if isinstance(o, Revision) else o for o in gives] == [
         published(o) if isinstance(o, Revision) else o for o in gives_called
     ]
-    assert dispositions_of(plain) == dispositions_of(called)
+    assert plain.ledger.summary() == called.ledger.summary()
 
 
 @seeded

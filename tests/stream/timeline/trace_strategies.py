@@ -33,7 +33,7 @@ Action = tuple[str, int, int, int, int]
 """What, which stream, two small numbers, and the wait before it in units of ARRIVAL."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scenario:
     """One session: its streams, settings, what comes at its door, and when it is closed."""
 
@@ -41,6 +41,15 @@ class Scenario:
     settings: TimelineSettings
     trace: Trace
     close_ns: int
+
+    def __repr__(self) -> str:
+        """One item a line, times in milliseconds, without samples and pictures."""
+        lines = [" ".join(f"{s.name}<{s.source}" if s.source else s.name for s in self.streams), str(self.settings)]
+        for i, (item, arrival_ns) in enumerate(self.trace):
+            fields = {name: getattr(item, name) for name in item.__struct_fields__ if name not in ("samples", "image")}
+            times = {name: value / NS_PER_MS if name.endswith("_ns") else value for name, value in fields.items()}
+            lines.append(f"{i} at {arrival_ns / NS_PER_MS}: {type(item).__name__} {times}")
+        return "\n".join([*lines, f"close at {self.close_ns / NS_PER_MS}"])
 
 
 @dataclass
@@ -71,14 +80,14 @@ class TraceBuilder:
         if stream.modality is Modality.VIDEO:
             self.put(VideoFrame(**fields, end_ns=start, image=Blank()))
         elif stream.modality is Modality.AUDIO:
-            count = (1 + size) * HALF // NS_PER_SAMPLE
+            count = size * HALF // NS_PER_SAMPLE
             chunk = {"end_ns": start + count * NS_PER_SAMPLE, "samples": np.zeros(count, np.int16)}
             self.put(AudioChunk(**fields, **chunk, first_sample=start // NS_PER_SAMPLE, filled=flavour == 1))
         elif stream.modality is Modality.ACTIVITY:
             probability = (0.0, 0.9, 0.2, 0.9, 0.5, 0.7, 0.4, 0.95)[flavour]
             self.put(SpeechActivity(**fields, end_ns=start + STEP, probability=probability, masked=flavour == 1))
         else:
-            self.put(Word(**fields, end_ns=start + size * STEP, text="so"))
+            self.put(Word(**fields, end_ns=start + size * STEP + size % 2, text="so"))
         self.cursor[name] = max(self.cursor[name], start + (STEP if stream.modality is Modality.ACTIVITY else 0))
 
     def scene(self, length: int, flavour: int, wait: int, together: bool) -> None:
@@ -89,7 +98,7 @@ class TraceBuilder:
             for stream in live:
                 start = max(self.cursor[stream.name], front if together else 0)
                 if stream.modality is Modality.AUDIO:
-                    self.packet(stream, start, 1, 0)
+                    self.packet(stream, start, 2, 0)
                     self.cursor[stream.name] = start + STEP
                 elif stream.modality is Modality.ACTIVITY:
                     self.packet(stream, start, 1, flavour if step % 3 else max(flavour, 2))
@@ -200,7 +209,7 @@ def policies() -> st.SearchStrategy[SegmentationSettings]:
 
     utterances = st.builds(
         UtteranceSettings,
-        pad_ns=steps(0.5, 1, 1.6),
+        pad_ns=steps(0, 0.5, 1, 1.6),
         shortest_ns=steps(1, 2, 3),
         longest_ns=steps(5, 8, 14),
         hang_over_ns=steps(2, 3, 4.5),
