@@ -1,0 +1,1 @@
+"""Encoders: packets or segments to features; stateless."""

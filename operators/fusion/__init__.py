@@ -1,0 +1,1 @@
+"""Fusion: what the modalities say, made into one; one file a method."""

@@ -1,0 +1,92 @@
+"""`affectstream train`: trains a part of a model on a data set, and puts it into a model folder."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.errors import MissingExtraError
+
+app = typer.Typer(help="Train a part of a model; minutes to an hour on two cores.", no_args_is_help=True)
+
+Output = Annotated[
+    Path, typer.Option("--output", help="The model folder to put the part into; a new one begins as the one that ships.")
+]
+Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Times through the data.")]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 ...")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
+Alone = Annotated[bool, typer.Option("--alone", help="Begin a new folder with this part alone.")]
+
+
+@app.command()
+def face(
+    data: Annotated[Path, typer.Option("--data", help="FER2013: the folder with faces48.npz.")],
+    output: Output,
+    epochs: Epochs = 32,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    alone: Alone = False,
+) -> None:
+    """The face network and its head, on FER2013: under an hour on one core; goes on where it was broken off."""
+    _one_thread()
+    from operators.training.face import train_face
+
+    _show(train_face(data, output, epochs=epochs, device=device, seed=seed, alone=alone), output)
+
+
+@app.command()
+def speech(
+    data: Annotated[Path, typer.Option("--data", help="RAVDESS: the folder with clips.csv.")],
+    output: Output,
+    epochs: Epochs = 20,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    alone: Alone = False,
+) -> None:
+    """The head on speech, on RAVDESS: minutes, most of them for features, which are kept."""
+    _one_thread()
+    from rich.progress import track
+
+    from operators.training.speech import train_speech
+
+    _show(train_speech(data, output, epochs=epochs, device=device, seed=seed, alone=alone, track=track), output)
+
+
+@app.command()
+def text(
+    data: Annotated[Path, typer.Option("--data", help="The folder that holds mosi/ (CMU-MOSI) and meld/ (MELD).")],
+    output: Output,
+    epochs: Epochs = 10,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    alone: Alone = False,
+) -> None:
+    """The heads on text, on CMU-MOSI and MELD: minutes, most of them for features, which are kept."""
+    _one_thread()
+    from rich.progress import track
+
+    from operators.training.text import train_text
+
+    _show(train_text(data, output, epochs=epochs, device=device, seed=seed, alone=alone, track=track), output)
+
+
+def _one_thread() -> None:
+    """The networks are small: with two threads on a busy machine each step takes longer than with one."""
+    if importlib.util.find_spec("lightning") is None:
+        raise MissingExtraError("training", found="no package lightning", fix="pip install 'affectstream[train]'")
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _show(metrics: dict[str, float], output: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("validation", "value", title=str(output), title_justify="left")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.3f}")
+    Console().print(table)

@@ -1,0 +1,39 @@
+"""MELD: utterances of a television series with one of seven emotions, from its tables."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from operators.interface import EMOTIONS
+from stream.errors import DatasetError
+
+
+class Utterances(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Texts and `emotions` int64 (n,), indices into `EMOTIONS`."""
+
+    texts: list[str]
+    emotions: np.ndarray
+
+
+def read_meld(folder: Path, split: Literal["train", "dev"]) -> Utterances:
+    """One split of MELD in its own order. Raises `DatasetError` where the table is missing or broken."""
+    path = folder / f"{split}_sent_emo.csv"
+    if not path.is_file():
+        raise DatasetError(f"MELD in {folder}", found=f"no {path.name}", fix="point --data at the folder that holds it")
+    texts, emotions = [], []
+    with path.open(newline="", encoding="utf-8") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                text, emotion = row["Utterance"], EMOTIONS.index(row["Emotion"])
+            except (KeyError, ValueError) as error:
+                raise DatasetError(f"MELD table {path}, line {line}", found=f"{type(error).__name__} {error}") from error
+            texts.append(text.replace("\u0092", "'").replace("’", "'"))
+            emotions.append(emotion)
+    if not texts:
+        raise DatasetError(f"MELD table {path}", found="no row")
+    return Utterances(texts=texts, emotions=np.array(emotions))

@@ -1,0 +1,82 @@
+"""RAVDESS: actors who speak two sentences in eight emotions; 16 kHz FLAC files listed in `clips.csv`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection
+from pathlib import Path
+
+import av
+import msgspec
+import numpy as np
+
+from stream.errors import DatasetError
+from stream.timeline.time import SAMPLE_RATE
+
+FILE = "clips.csv"
+LABELS = ("neutral", "joy", "sadness", "anger", "surprise", "fear", "disgust", "calm")
+"""The eight emotions in the project's words and order; calm, which is published as neutral, comes last."""
+_LABEL_OF_EMOTION = {
+    "neutral": "neutral",
+    "happy": "joy",
+    "sad": "sadness",
+    "angry": "anger",
+    "surprised": "surprise",
+    "fearful": "fear",
+    "disgust": "disgust",
+    "calm": "calm",
+}
+TRAIN_ACTORS = tuple(range(1, 15))
+VALID_ACTORS = tuple(range(15, 19))
+
+
+class SpokenClip(msgspec.Struct, frozen=True, kw_only=True):
+    """One recording: its file, its actor and its emotion as an index into `LABELS`."""
+
+    path: Path
+    actor: int
+    emotion: int
+
+
+def read_ravdess(folder: Path, actors: Collection[int]) -> list[SpokenClip]:
+    """The clips of these actors in the order of the list.
+
+    Raises `DatasetError` where the list is missing or broken, a file of it is missing, or an actor has no clip.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise DatasetError(f"RAVDESS in {folder}", found=f"no {FILE}", fix="point --data at the folder that holds it")
+    clips = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                actor, label = int(row["actor"]), _LABEL_OF_EMOTION[row["emotion"]]
+                clip = SpokenClip(path=folder / row["path"], actor=actor, emotion=LABELS.index(label))
+            except (KeyError, ValueError, TypeError) as error:
+                raise DatasetError(f"RAVDESS list {path}, line {line}", found=f"{type(error).__name__} {error}") from error
+            if actor in actors:
+                clips.append(clip)
+    absent = sorted(set(actors) - {clip.actor for clip in clips})
+    if absent:
+        raise DatasetError(
+            f"RAVDESS list {path}", found=f"no clip of actor {absent[0]}", expected=f"actors {min(actors)} to {max(actors)}"
+        )
+    for clip in clips:
+        if not clip.path.is_file():
+            raise DatasetError(f"RAVDESS list {path}", found=f"no file {clip.path.relative_to(folder)}")
+    return clips
+
+
+def read_samples(path: Path) -> np.ndarray:
+    """The samples of a 16 kHz mono file: int16 (n,). Raises `DatasetError` where it holds something else."""
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            if stream.rate != SAMPLE_RATE or stream.channels != 1:
+                found = f"{stream.rate} Hz, {stream.channels} channels"
+                raise DatasetError(f"recording {path}", found=found, expected=f"{SAMPLE_RATE} Hz, one channel")
+            resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+            frames = [out for frame in container.decode(stream) for out in resampler.resample(frame)]
+    except (av.FFmpegError, IndexError) as error:
+        raise DatasetError(f"recording {path}", found=str(error)) from error
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames]) if frames else np.zeros(0, np.int16)

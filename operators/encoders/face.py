@@ -1,0 +1,86 @@
+"""The face encoder: a small residual network on 48x48 grey crops that are aligned and histogram-equalised."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+CROP_SIZE = 48
+FEATURE_DIM = 64
+BUCKETS = (1, 2, 4, 8)
+"""Batch sizes that are run: at one shape a row is byte-equal whatever its neighbours."""
+_GREY_MEAN, _GREY_DEVIATION = 128.0, 74.0
+"""Mean and deviation of the grey values of an equalised crop, which are spread evenly over 0..255."""
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions around which the input is carried."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _convolution(channels, channels)
+        self.second = _convolution(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.second(torch.relu(self.first(x))))
+
+
+class FaceNetwork(nn.Module):
+    """Grey faces float32 (n, 1, 48, 48), normalised, to embeddings float32 (n, 64); 0.48 M parameters.
+
+    The dense convolutions run at 12x12 and below, where they cost a third of depthwise-separable ones at 24x24 on a CPU.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            _convolution(1, 32, kernel=5, stride=2),
+            nn.ReLU(),
+            _convolution(32, 32),
+            nn.ReLU(),
+            _convolution(32, 64, stride=2),
+            nn.ReLU(),
+            _Block(64),
+            _convolution(64, 128, stride=2),
+            nn.ReLU(),
+            _Block(128),
+        )
+        self.embedding = nn.Linear(128, FEATURE_DIM)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Embeddings of any square size of face from 24 on (training begins with smaller ones)."""
+        return torch.relu(self.embedding(self.layers(faces).mean(dim=(2, 3))))
+
+
+class FaceCropEncoder:
+    """The packet encoder of faces: crops to embeddings, at the shapes of `BUCKETS` alone."""
+
+    feature_dim = FEATURE_DIM
+
+    def __init__(self, network: FaceNetwork, device: str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def infer(self, crops: np.ndarray) -> np.ndarray:
+        """Embeddings float32 (n, 64) of crops uint8 (n, 48, 48); a row does not depend on its neighbours."""
+        features = np.empty((len(crops), FEATURE_DIM), np.float32)
+        for first in range(0, len(crops), BUCKETS[-1]):
+            part = crops[first : first + BUCKETS[-1]]
+            bucket = next(size for size in BUCKETS if size >= len(part))
+            padded = np.zeros((bucket, CROP_SIZE, CROP_SIZE), np.uint8)
+            padded[: len(part)] = part
+            faces = normalise(torch.from_numpy(padded).to(self._device, non_blocking=True))
+            features[first : first + len(part)] = self._network(faces).cpu().numpy()[: len(part)]
+        return features
+
+
+def normalise(crops: Tensor) -> Tensor:
+    """Grey values uint8 (n, h, w) as the network's input float32 (n, 1, h, w), channels last."""
+    grey = (crops.unsqueeze(1).float() - _GREY_MEAN) / _GREY_DEVIATION
+    return grey.contiguous(memory_format=torch.channels_last)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs))

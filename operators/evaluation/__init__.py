@@ -1,0 +1,1 @@
+"""Evaluation: the field's metrics and the commands' figures."""

@@ -1,0 +1,76 @@
+"""The card of a model folder, written from its description."""
+
+from __future__ import annotations
+
+from operators.model_description import ModelDescription
+
+_PURPOSE = {
+    "text": "what is said: sentiment and emotions of an utterance's words",
+    "audio": "how it is said: emotions of an utterance's sound",
+    "video": "what the face shows: emotions of an aligned face, averaged over the frames of a segment",
+}
+_LIMITS = {
+    "text": (
+        "MOSI is film reviews by English speakers, MELD the scripted dialogue of one television series: irony, other "
+        "topics, other languages and transcription errors are outside. Without punctuation emotions are found less often."
+    ),
+    "audio": (
+        "RAVDESS is 24 North American actors who say two sentences on purpose in an emotion: everyday speech is fainter and "
+        "mixed, so that probabilities are too sure there; other languages were not tried."
+    ),
+    "video": (
+        "FER2013 is pictures from the web labelled by their search words, of which people agree on about two thirds; "
+        "skin tones, ages and head poses are unevenly represented, disgust and fear are often missed."
+    ),
+}
+
+
+def card_of(description: ModelDescription) -> str:
+    """The card as Markdown."""
+    parts = description.parts
+    lines = [
+        f"# {description.name}",
+        "",
+        "Predicts sentiment, emotions, valence and arousal of a segment of speech or silence from "
+        + ", ".join(parts)
+        + " (whatever of it is there), fused at decision level. Written by `affectstream train`; formulas: docs/numbers.md.",
+        "",
+        "## Use",
+        "Describing expressed affect in recordings and live streams of people who agreed to it, for research.",
+        "",
+        "| part | reads | encoder | trained by |",
+        "|---|---|---|---|",
+        *(f"| {name} | {_PURPOSE[name]} | {part.encoder} | `{part.command}` |" for name, part in parts.items()),
+        "",
+        "## Out of scope",
+        "Inner states can't be read off a face, a voice or a sentence. Not for decisions about people (hiring, teaching, "
+        "credit, policing, health), not for emotion inference at work or in education, which the EU AI Act forbids but for "
+        "medical or safety reasons, and not for anyone who has not consented.",
+        "",
+        "## Data and licences",
+        f"Permitted use of the whole: **{description.permitted_use}**, the most restrictive below.",
+        "",
+        "| file | data | licence | use |",
+        "|---|---|---|---|",
+        *(f"| {name} | {w.data} | {w.licence} | {w.use} |" for name, w in description.weights.items()),
+        *(f"| package {base.package} | its own | {base.licence} | any |" for base in description.base_weights),
+        "",
+        "## Metrics",
+        "On validation rows, which also set temperatures, intervals and reliabilities; test splits were not touched.",
+        "",
+        "| figure | value |",
+        "|---|---|",
+        *(f"| {name} | {value:g} |" for part in parts.values() for name, value in part.metrics.items()),
+        *(f"| reliability of {name} in fusion | {part.emotion.reliability:.3f} |" for name, part in parts.items()),
+        *(
+            f"| half width of the sentiment interval at {part.sentiment.level:g} | {part.sentiment.half_width:.2f} |"
+            for part in parts.values()
+            if part.sentiment
+        ),
+        "",
+        "## Limits",
+        *(f"- {name}: {_LIMITS[name]}" for name in parts),
+        "- Reliabilities come from different data sets, so the weights of modalities are estimates, not calibrated jointly.",
+        "",
+    ]
+    return "\n".join(lines)
