@@ -159,6 +159,13 @@ def choose_tracks(container: InputContainer, address: Address, settings: MediaSe
     assert video is None or isinstance(video, av.VideoStream)
     assert audio is None or isinstance(audio, av.AudioStream)
     if video is not None:
+        if not video.width and address.kind not in (Kind.RTSP, Kind.UDP):  # a live one may be joined between key frames
+            raise SourceError(
+                f"source {address.shown}",
+                found="frames whose size can't be read: damaged, or too large",
+                expected=f"at most {settings.max_pixels} pixels a frame",
+                fix="scale the video down, or repair it, first",
+            )
         check_frame_size(video.width, video.height, address, settings)
         video.codec_context.options = {"max_pixels": str(settings.max_pixels)}
     if audio is not None:

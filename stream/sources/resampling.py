@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import av
 import numpy as np
 
@@ -13,6 +11,8 @@ from stream.timeline.time import NS_PER_SAMPLE, NS_PER_SECOND, SAMPLE_RATE
 _SILENCE = np.zeros(SAMPLE_RATE, np.int16)
 _SILENCE.setflags(write=False)
 _FLOATS: dict[str, type[np.floating]] = {"flt": np.float32, "fltp": np.float32, "dbl": np.float64, "dblp": np.float64}
+_LOUDEST = 65_535.0
+"""Beyond it (full scale is 1) a float sample is no sound: the conversion to int16 overflows and changes its sign."""
 _MOST_PLANES = 8
 """Planes of a frame that PyAV shows."""
 
@@ -22,7 +22,7 @@ class Resampler:
 
     Within an epoch samples are counted from the first one (its *origin*): sample k is at origin + k x 62500 ns. One
     stateful resampler runs as long as the samples are contiguous and of one format, so how they were cut into frames
-    changes nothing. Where the time stamps leave a gap beyond `tolerance_ns`, or samples are not finite, the count goes
+    changes nothing. Where the time stamps leave a gap beyond `tolerance_ns`, or samples are no numbers, the count goes
     on with masked zeros; where they overlap by more, what overlaps is dropped.
     """
 
@@ -41,7 +41,7 @@ class Resampler:
         self.trimmed_ns = 0
         self.filled_ns = 0
         self.overlap_ns = 0
-        self.not_finite = 0
+        self.not_sound = 0
 
     @property
     def end_ns(self) -> int:
@@ -77,11 +77,11 @@ class Resampler:
         at_ns += skip * NS_PER_SECOND // rate
         if self._origin_ns is None:
             self._origin_ns = at_ns
-        finite = self._finite(frame)
-        if finite is None:
+        sound = self._sound(frame)
+        if sound is None:
             chunks += self._feed(frame if not skip else _part(_mono(frame), skip, samples))
             return chunks
-        return chunks + self._take_finite(_mono(frame), finite, skip)
+        return chunks + self._take_masked(_mono(frame), sound, skip)
 
     def flush(self) -> list[AudioChunk]:
         """What the resampler still holds, at the end or before a new epoch."""
@@ -94,12 +94,12 @@ class Resampler:
         fed_ns = self._run_fed * NS_PER_SECOND // self._format[2] if self._format else 0
         return self._origin_ns + self._run_first * NS_PER_SAMPLE + fed_ns
 
-    def _take_finite(self, frame: av.AudioFrame, finite: np.ndarray, skip: int) -> list[AudioChunk]:
-        """A mono frame with samples that are not finite: from the first to the last of them it becomes a masked gap."""
-        bad = np.flatnonzero(~finite[skip:])
+    def _take_masked(self, frame: av.AudioFrame, sound: np.ndarray, skip: int) -> list[AudioChunk]:
+        """A mono frame with samples that are no sound: from the first to the last of them it becomes a masked gap."""
+        bad = np.flatnonzero(~sound[skip:])
         if not len(bad):
             return self._feed(_part(frame, skip, frame.samples))
-        self.not_finite += len(bad)
+        self.not_sound += len(bad)
         first, last = skip + int(bad[0]), skip + int(bad[-1]) + 1
         chunks = self._feed(_part(frame, skip, first)) if first > skip else []
         gap_starts_ns = self._expected_ns()
@@ -157,8 +157,8 @@ class Resampler:
         )
 
     @staticmethod
-    def _finite(frame: av.AudioFrame) -> np.ndarray | None:
-        """Which samples (bool (samples,)) of a float frame are finite in every channel; None where all are."""
+    def _sound(frame: av.AudioFrame) -> np.ndarray | None:
+        """Which samples (bool (samples,)) of a float frame are sound in every channel; None where all are."""
         name = frame.format.name
         dtype = _FLOATS.get(name)
         if dtype is None:
@@ -169,11 +169,12 @@ class Resampler:
         planes = frame.planes
         count = frame.samples * channels // len(planes)
         values = [np.frombuffer(memoryview(plane), dtype, count) for plane in planes]
-        # A sum of squares is finite only if each sample is; that of large finite ones may not be, and is looked at closely.
-        if all(math.isfinite(plane.dot(plane)) for plane in values):
-            return None
-        finite = np.isfinite(np.stack(values).reshape(len(planes), frame.samples, -1)).all(axis=(0, 2))
-        return None if finite.all() else finite
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Where the sum of squares is small enough each sample is, and where one is no number the sum is none.
+            if all(plane.dot(plane) <= _LOUDEST**2 for plane in values):
+                return None
+        sound = (np.abs(np.stack(values)) <= _LOUDEST).reshape(len(planes), frame.samples, -1).all(axis=(0, 2))
+        return None if sound.all() else sound
 
 
 def _samples(frame: av.AudioFrame) -> np.ndarray:

@@ -245,8 +245,8 @@ class AudioTrack(Track):
             "of overlap: dropped": resampler.overlap_ns,
         }
         lines = [f"{self.name}: {to_seconds(ns):.3f} s {what}" for what, ns in spans.items() if ns]
-        if resampler.not_finite:
-            lines.append(f"{self.name}: {resampler.not_finite} samples that are no finite numbers were masked")
+        if resampler.not_sound:
+            lines.append(f"{self.name}: {resampler.not_sound} samples that are no numbers were masked")
         return lines + super().notices
 
     def finish(self) -> list[TimedPacket]:

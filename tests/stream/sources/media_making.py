@@ -26,6 +26,9 @@ class Pictures:
     sizes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """From this picture on, another size (for codecs whose packets stand alone)."""
     rotation: int = 0
+    """Degrees counter-clockwise by which a player turns the pictures."""
+    white_right: bool = False
+    """The right half is white."""
     disposition: Disposition | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,7 +95,10 @@ def _pictures(output: av.container.OutputContainer, track: Pictures) -> list[av.
             encoder.width, encoder.height = size
             encoder.pix_fmt, encoder.time_base = track.pix_fmt, MS
         shade = track.shades[number] if track.shades else number * 5 % 250
-        frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), shade, np.uint8), format="rgb24")
+        picture = np.full((size[1], size[0], 3), shade, np.uint8)
+        if track.white_right:
+            picture[:, size[0] // 2 :] = 255
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame = frame.reformat(format=track.pix_fmt)
         frame.pts, frame.time_base = time_ms, MS
         packets += encoder.encode(frame)
