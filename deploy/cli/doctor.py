@@ -36,6 +36,7 @@ DEBIAN_PACKAGES = {
 FORMATS = ("mov", "matroska", "mpegts", "mpeg", "avi", "wav", "mp3", "ogg", "flac")
 DECODERS = ("h264", "hevc", "vp8", "vp9", "mpeg4", "aac", "opus", "vorbis", "mp3")
 IMPORT_TIMEOUT_S = 300
+LOOPBACK_TIMEOUT_S = 10
 MARKS = {"well": ("✓", "green"), "optional": ("·", "dim"), "broken": ("✗", "bold red")}
 
 
@@ -261,7 +262,10 @@ def check_zeromq() -> Iterator[Finding]:
 
     result = Result(session="doctor", kind="window", start_ns=0, end_ns=1, revision=1, status="final", reason="end")
     try:
-        with Publisher("tcp://127.0.0.1:*") as publisher, Subscriber(publisher.endpoint, timeout=10) as subscriber:
+        with (
+            Publisher("tcp://127.0.0.1:*") as publisher,
+            Subscriber(publisher.endpoint, timeout=LOOPBACK_TIMEOUT_S) as subscriber,
+        ):
             publisher.publish(Prediction(result=result))
             received = next(iter(subscriber))
     except AffectstreamError as error:

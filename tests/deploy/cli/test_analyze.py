@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_fakes import FakeInline
 
 from stream.errors import OperatorError, SourceError
 from stream.prediction import Prediction, decode
@@ -21,7 +22,7 @@ def lines(text: str) -> list[Prediction]:
     return [decode(line) for line in text.splitlines()]
 
 
-def test_every_final_prediction_is_a_row_and_then_comes_the_summary(affectstream: Run, inline: Any) -> None:
+def test_every_final_prediction_is_a_row_and_then_comes_the_summary(affectstream: Run, inline: FakeInline) -> None:
     outcome = affectstream("analyze", "clip.mp4")
     assert (outcome.code, outcome.err) == (0, "")
     rows = [line for line in outcome.out.splitlines() if "–" in line]
@@ -40,14 +41,14 @@ def test_every_final_prediction_is_a_row_and_then_comes_the_summary(affectstream
     assert inline.sessions[0].closed
 
 
-def test_without_a_terminal_there_are_no_control_codes(affectstream: Run, inline: Any, tmp_path: Path) -> None:
+def test_without_a_terminal_there_are_no_control_codes(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     for target in (str(tmp_path / "out.jsonl"), "-"):
         outcome = affectstream("analyze", "clip.mp4", "--output", target)
         assert "\x1b" not in outcome.out + outcome.err
         assert "\r" not in outcome.out + outcome.err
 
 
-def test_options_reach_the_session(affectstream: Run, inline: Any, tmp_path: Path) -> None:
+def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     affectstream("analyze", "a.mp4", "--transcript", "a.vtt", "--segments", "lines", "--realtime", "--session", "x")
     affectstream("analyze", "a.mp4", "--model", str(tmp_path))
     assert inline.asked == [
@@ -63,14 +64,14 @@ def test_options_reach_the_session(affectstream: Run, inline: Any, tmp_path: Pat
     ]
 
 
-def test_the_output_holds_every_revision(affectstream: Run, inline: Any, tmp_path: Path) -> None:
+def test_the_output_holds_every_revision(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     target = tmp_path / "out.jsonl"
     outcome = affectstream("analyze", "clip.mp4", "--output", str(target))
     assert outcome.code == 0
     assert lines(target.read_text()) == list(inline.steps)
 
 
-def test_standard_output_holds_nothing_else(affectstream: Run, inline: Any) -> None:
+def test_standard_output_holds_nothing_else(affectstream: Run, inline: FakeInline) -> None:
     inline.notices = ("no audio: speech and words are absent",)
     outcome = affectstream("analyze", "clip.mp4", "--output", "-")
     assert lines(outcome.out) == list(inline.steps)
@@ -79,7 +80,7 @@ def test_standard_output_holds_nothing_else(affectstream: Run, inline: Any) -> N
     assert "real time" in outcome.err
 
 
-def test_a_cut_source_is_told_after_the_summary(affectstream: Run, inline: Any) -> None:
+def test_a_cut_source_is_told_after_the_summary(affectstream: Run, inline: FakeInline) -> None:
     inline.cut = "clip.mp4 ends after 12.0 s of the 20.0 s that it declares"
     outcome = affectstream("analyze", "clip.mp4")
     assert outcome.code == 1
@@ -87,7 +88,7 @@ def test_a_cut_source_is_told_after_the_summary(affectstream: Run, inline: Any) 
     assert "real time" in outcome.out
 
 
-def test_what_was_predicted_before_a_failure_stays_written(affectstream: Run, inline: Any, tmp_path: Path) -> None:
+def test_what_was_predicted_before_a_failure_stays_written(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     inline.steps = (*inline.steps[:3], OperatorError("operator faces", found="nothing for 60 s"))
     target = tmp_path / "out.jsonl"
     outcome = affectstream("analyze", "clip.mp4", "--output", str(target))
@@ -97,7 +98,7 @@ def test_what_was_predicted_before_a_failure_stays_written(affectstream: Run, in
     assert inline.sessions[0].closed
 
 
-def test_an_interrupt_shows_the_summary_so_far(affectstream: Run, inline: Any, tmp_path: Path) -> None:
+def test_an_interrupt_shows_the_summary_so_far(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     inline.steps = (*inline.steps[:3], KeyboardInterrupt())
     target = tmp_path / "out.jsonl"
     outcome = affectstream("analyze", "clip.mp4", "--output", str(target))
@@ -106,14 +107,14 @@ def test_an_interrupt_shows_the_summary_so_far(affectstream: Run, inline: Any, t
     assert lines(target.read_text()) == list(inline.steps[:3])
 
 
-def test_nothing_predicted_is_a_summary_too(affectstream: Run, inline: Any) -> None:
+def test_nothing_predicted_is_a_summary_too(affectstream: Run, inline: FakeInline) -> None:
     inline.steps = ()
     outcome = affectstream("analyze", "clip.mp4")
     assert outcome.code == 0
     assert "0.0 s of media" in outcome.out
 
 
-def test_the_source_is_not_overwritten(affectstream: Run, inline: Any, tmp_path: Path) -> None:
+def test_the_source_is_not_overwritten(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_text("film")
     outcome = affectstream("analyze", str(clip), "--output", str(tmp_path / "." / "clip.mp4"))
@@ -122,7 +123,7 @@ def test_the_source_is_not_overwritten(affectstream: Run, inline: Any, tmp_path:
     assert clip.read_text() == "film"
 
 
-def test_a_source_that_is_refused_leaves_the_output_as_it_was(affectstream: Run, inline: Any, tmp_path: Path) -> None:
+def test_a_source_that_is_refused_leaves_the_output_as_it_was(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     target = tmp_path / "out.jsonl"
     target.write_text("of yesterday")
     inline.refusal = SourceError("source clip.mp4", found="no such file")
@@ -130,14 +131,14 @@ def test_a_source_that_is_refused_leaves_the_output_as_it_was(affectstream: Run,
     assert target.read_text() == "of yesterday"
 
 
-def test_an_output_that_cannot_be_written(affectstream: Run, inline: Any, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     outcome = affectstream("analyze", "clip.mp4", "--output", str(tmp_path / "none" / "out.jsonl"))
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
     assert "No such file or directory" in outcome.err
 
 
-def test_a_full_disk_is_one_line(affectstream: Run, inline: Any) -> None:
+def test_a_full_disk_is_one_line(affectstream: Run, inline: FakeInline) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     outcome = affectstream("analyze", "clip.mp4", "--output", "/dev/full")
@@ -147,7 +148,7 @@ def test_a_full_disk_is_one_line(affectstream: Run, inline: Any) -> None:
 
 @pytest.mark.parametrize("options", [("--output", "-"), ()])
 def test_nobody_reads_standard_output_any_more(
-    affectstream: Run, inline: Any, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+    affectstream: Run, inline: FakeInline, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -159,7 +160,7 @@ def test_nobody_reads_standard_output_any_more(
     assert inline.sessions[0].closed
 
 
-def test_an_endpoint_that_is_taken_is_told_before_anything_is_loaded(affectstream: Run, inline: Any) -> None:
+def test_an_endpoint_that_is_taken_is_told_before_anything_is_loaded(affectstream: Run, inline: FakeInline) -> None:
     with Publisher("tcp://127.0.0.1:*") as other:
         outcome = affectstream("analyze", "clip.mp4", "--publish", other.endpoint)
     assert outcome.code == 2
@@ -168,7 +169,7 @@ def test_an_endpoint_that_is_taken_is_told_before_anything_is_loaded(affectstrea
     assert inline.asked == []
 
 
-def test_a_session_name_that_fits_no_topic_is_told_before_anything_is_loaded(affectstream: Run, inline: Any) -> None:
+def test_a_session_name_that_fits_no_topic_is_told_before_anything_is_loaded(affectstream: Run, inline: FakeInline) -> None:
     outcome = affectstream("analyze", "clip.mp4", "--session", "a\nb")
     assert outcome.code == 2
     assert "session name" in outcome.err
@@ -178,7 +179,7 @@ def test_a_session_name_that_fits_no_topic_is_told_before_anything_is_loaded(aff
 class Follower:
     """Subscribes to the publisher that the command makes, and holds the session back until it is there."""
 
-    def __init__(self, inline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, inline: FakeInline, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bodies: list[Prediction | SessionEvent] = []
         self.threads: list[threading.Thread] = []
         make = Publisher.__init__
@@ -210,7 +211,7 @@ class Follower:
 )
 def test_everything_is_published_with_start_and_end(
     affectstream: Run,
-    inline: Any,
+    inline: FakeInline,
     monkeypatch: pytest.MonkeyPatch,
     end: BaseException | None,
     event: str,

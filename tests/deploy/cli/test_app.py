@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cli_fakes import FakeInline
 
 from deploy.cli import app
 from stream.errors import SourceError
@@ -13,14 +14,14 @@ from stream.prediction import json_schema
 Run = Callable[..., Any]
 
 
-def test_an_error_of_the_family_is_one_line(affectstream: Run, inline: Any) -> None:
+def test_an_error_of_the_family_is_one_line(affectstream: Run, inline: FakeInline) -> None:
     inline.refusal = SourceError("source clip.mp4", found="text", expected="a media file", fix="give\nanother")
     outcome = affectstream("analyze", "clip.mp4")
     assert outcome.err == "affectstream: source clip.mp4: found text, expected a media file; give another\n"
     assert (outcome.code, outcome.out) == (2, "")
 
 
-def test_an_unexpected_error_is_one_line_that_says_how_to_see_more(affectstream: Run, inline: Any) -> None:
+def test_an_unexpected_error_is_one_line_that_says_how_to_see_more(affectstream: Run, inline: FakeInline) -> None:
     inline.refusal = ZeroDivisionError("by\nzero")
     outcome = affectstream("analyze", "clip.mp4")
     assert outcome.err == "affectstream: unexpected ZeroDivisionError: by zero; --debug shows where\n"
@@ -30,7 +31,7 @@ def test_an_unexpected_error_is_one_line_that_says_how_to_see_more(affectstream:
 @pytest.mark.parametrize("line", [("--debug", "analyze", "clip.mp4"), ("analyze", "clip.mp4", "--debug")])
 @pytest.mark.parametrize("refusal", [ZeroDivisionError("by zero"), SourceError("source")])
 def test_debug_shows_where_from_anywhere_on_the_line(
-    affectstream: Run, inline: Any, line: tuple[str, ...], refusal: Exception
+    affectstream: Run, inline: FakeInline, line: tuple[str, ...], refusal: Exception
 ) -> None:
     inline.refusal = refusal
     outcome = affectstream(*line)
@@ -39,7 +40,7 @@ def test_debug_shows_where_from_anywhere_on_the_line(
     assert outcome.code == (2 if isinstance(refusal, SourceError) else 1)
 
 
-def test_a_file_may_be_called_debug(affectstream: Run, inline: Any) -> None:
+def test_a_file_may_be_called_debug(affectstream: Run, inline: FakeInline) -> None:
     assert affectstream("analyze", "--", "--debug").code == 0
     assert inline.asked[0]["source"] == "--debug"
 
@@ -75,7 +76,7 @@ def test_a_group_without_its_command_shows_help(affectstream: Run) -> None:
     assert "affectstream: ;" not in outcome.err
 
 
-def test_interrupting_anything_ends_with_130(affectstream: Run, inline: Any) -> None:
+def test_interrupting_anything_ends_with_130(affectstream: Run, inline: FakeInline) -> None:
     inline.refusal = KeyboardInterrupt()
     assert affectstream("analyze", "clip.mp4").code == app.INTERRUPTED
 

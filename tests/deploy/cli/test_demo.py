@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_fakes import FakeInline
 
 from deploy.cli import demo as demo_command
 from deploy.demo_clip import DemoClip
@@ -20,7 +21,7 @@ def clip(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_what_a_subscriber_in_another_process_received_is_shown(affectstream: Run, inline: Any, clip: str) -> None:
+def test_what_a_subscriber_in_another_process_received_is_shown(affectstream: Run, inline: FakeInline, clip: str) -> None:
     outcome = affectstream("demo", clip, "--once")
     assert outcome.code == 0
     assert "Thank you all very much for being here today" in outcome.out
@@ -32,7 +33,7 @@ def test_what_a_subscriber_in_another_process_received_is_shown(affectstream: Ru
 
 
 def test_without_a_source_it_is_the_demo_clip_and_its_notice(
-    affectstream: Run, inline: Any, monkeypatch: pytest.MonkeyPatch
+    affectstream: Run, inline: FakeInline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in = DemoClip(path=Path("still.mkv"), notice="this is a still face")
     monkeypatch.setattr("deploy.demo_clip.demo_clip", lambda: stand_in)
@@ -43,7 +44,7 @@ def test_without_a_source_it_is_the_demo_clip_and_its_notice(
 
 
 def test_it_plays_again_until_it_is_interrupted(
-    affectstream: Run, inline: Any, clip: str, monkeypatch: pytest.MonkeyPatch
+    affectstream: Run, inline: FakeInline, clip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo_command, "END_TIMEOUT_S", 0)  # the subscriber got no signal: a terminal would send it one
     opened = inline.open_session
@@ -59,7 +60,7 @@ def test_it_plays_again_until_it_is_interrupted(
     assert [asked["session"] for asked in inline.asked] == ["demo-1", "demo-2", "demo-3"]
 
 
-def test_a_failure_ends_the_subscriber_too(affectstream: Run, inline: Any, clip: str) -> None:
+def test_a_failure_ends_the_subscriber_too(affectstream: Run, inline: FakeInline, clip: str) -> None:
     inline.steps = (*inline.steps[:3], OperatorError("operator faces", found="nothing"))
     outcome = affectstream("demo", clip, "--once")
     assert outcome.code == 1
@@ -67,14 +68,14 @@ def test_a_failure_ends_the_subscriber_too(affectstream: Run, inline: Any, clip:
     assert "session demo-1 failed: operator faces: found nothing" in outcome.out
 
 
-def test_a_cut_source_is_told_once(affectstream: Run, inline: Any, clip: str) -> None:
+def test_a_cut_source_is_told_once(affectstream: Run, inline: FakeInline, clip: str) -> None:
     inline.cut = "clip.mp4 ends early"
     outcome = affectstream("demo", clip, "--once")
     assert outcome.code == 1
     assert (outcome.out + outcome.err).count("clip.mp4 ends early") == 1
 
 
-def test_a_missing_file_is_told_before_anything_is_loaded(affectstream: Run, inline: Any) -> None:
+def test_a_missing_file_is_told_before_anything_is_loaded(affectstream: Run, inline: FakeInline) -> None:
     outcome = affectstream("demo", "none.mp4")
     assert (outcome.code, outcome.err) == (2, "affectstream: source none.mp4: found no such file\n")
     assert inline.asked == []

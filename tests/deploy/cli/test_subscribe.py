@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cli_fakes import FakeInline
 
 from stream.prediction import Prediction, decode
 from stream.publishing.publisher import Publisher
@@ -38,7 +39,7 @@ def later(publisher: Publisher, *bodies: Body) -> None:
 
 
 @pytest.fixture
-def speech(inline: Any) -> tuple[Prediction, ...]:
+def speech(inline: FakeInline) -> tuple[Prediction, ...]:
     return inline.steps
 
 
