@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import av
@@ -29,6 +30,8 @@ class MediaSource:
 
     def __init__(self, url: str, *, video: str = "video", audio: str = "audio", settings: MediaSettings = _DEFAULTS) -> None:
         self._settings = settings
+        self._reading = threading.Lock()
+        self._closing = False
         self._address = Address.of(url)
         self._container: InputContainer | None = open_container(self._address, settings)
         try:
@@ -71,14 +74,32 @@ class MediaSource:
         self._tell()
 
     def close(self) -> None:
-        """Close the container (one that stays open grows memory by gigabytes an hour); may be called twice."""
-        container, self._container = self._container, None
-        if container is not None:
-            self._packets = iter(())
-            container.close()
+        """Close the container: one that stays open grows memory by gigabytes an hour.
+
+        May be called twice, and from another thread: FFmpeg must not lose a container that it reads, so a `read` under
+        way closes it when it is done.
+        """
+        self._closing = True
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
+            container, self._container = self._container, None
+            if container is not None:
+                self._packets = iter(())
+                container.close()
+        finally:
+            self._reading.release()
 
     def read(self) -> list[Item]:
         """The next packets and controls in reading order; empty: nothing this time. Raises `SourceError`."""
+        try:
+            with self._reading:
+                return self._read()
+        finally:
+            if self._closing:
+                self.close()
+
+    def _read(self) -> list[Item]:
         self.compressed_bytes = 0
         if self.ended:
             return []
@@ -162,7 +183,8 @@ class MediaSource:
         self.ended = True
         items: list[Item] = []
         for track in self._tracks.values():
-            items += self._timed(track, track.finish())
+            # Where reading failed nobody has emptied the decoders yet.
+            items += self._timed(track, track.drain() if failure else track.finish())
         if not self._anything:
             raise SourceError(
                 f"source {self._address.shown}",

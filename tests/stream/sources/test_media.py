@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -456,3 +458,19 @@ def test_real_clips(shared_data: Path, name: str, frames: int, seconds: float) -
     assert reading.source.cut is None
     assert reading.source.dropped == {"video": 0, "audio": 0}
     assert reading.frames[frames // 2].image.rgb(64, 48).std() > 10
+
+
+def test_a_source_closed_from_another_thread_while_it_is_read_ends_cleanly(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", Pictures(every(40, 4000)), Sound(sine(4)))
+    for _ in range(20):
+        source = MediaSource(str(path))
+        source.read()
+        closing = threading.Thread(target=source.close)
+        closing.start()
+        with contextlib.suppress(SourceError):  # as soon as it is closed
+            while not source.ended:
+                source.read()
+        closing.join()
+        if not source.ended:
+            with pytest.raises(SourceError, match="closed source"):
+                source.read()
