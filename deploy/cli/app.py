@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 import traceback
 from typing import Annotated
 
@@ -69,7 +71,14 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code and any(thread.daemon for thread in threading.enumerate()):
+        # An operator's thread may still be inside a library; tearing the interpreter down under it would abort the process.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _take_debug(arguments: list[str]) -> tuple[bool, list[str]]:

@@ -46,7 +46,7 @@ def print_error(error: AffectstreamError) -> None:
 
 def print_notice(console: Console, line: str) -> None:
     """One quiet line for people."""
-    console.print(Text(printable(line), style="dim"), soft_wrap=True)
+    console.print(Text(printable(line), style="dim"), soft_wrap=not console.is_terminal)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +81,18 @@ def test_a_group_without_its_command_shows_help(affectstream: Run) -> None:
 def test_interrupting_anything_ends_with_130(affectstream: Run, inline: FakeInline) -> None:
     inline.refusal = KeyboardInterrupt()
     assert affectstream("analyze", "clip.mp4").code == app.INTERRUPTED
+
+
+def test_a_thread_inside_a_library_does_not_change_the_exit_code(inline: FakeInline, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, codes = threading.Event(), []
+    threading.Thread(target=done.wait, daemon=True).start()
+    monkeypatch.setattr(sys, "argv", ["affectstream", "analyze", "clip.mp4"])
+    monkeypatch.setattr("os._exit", codes.append)
+    inline.refusal = KeyboardInterrupt()
+    with pytest.raises(SystemExit):
+        app.main()
+    done.set()
+    assert codes == [130]
 
 
 def test_the_schema_is_printed(affectstream: Run) -> None:
