@@ -20,6 +20,8 @@ from operators.model_description import EmotionHeadDescription, SentimentHeadDes
 from stream.prediction import SentimentEstimate
 from stream.timeline.time import NS_PER_SAMPLE
 
+Batch = Sequence[tuple[SegmentInput, SpeechResult]]
+
 
 class EmotionReader(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A head for emotions with its calibration."""
@@ -29,11 +31,18 @@ class EmotionReader(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def probabilities(self, features: Tensor) -> np.ndarray:
         """Calibrated probabilities float32 (n, 7) in the order of `EMOTIONS`; a head's calm counts as neutral."""
-        probabilities = (self.head(features) / self.about.temperature).softmax(1).cpu().numpy()
+        probabilities = (_outputs(self.head, features) / self.about.temperature).softmax(1).cpu().numpy()
         published = np.zeros((len(features), len(EMOTIONS)), np.float32)
         for column, label in enumerate(self.about.labels):
             published[:, EMOTIONS.index("neutral" if label == "calm" else label)] += probabilities[:, column]
         return published
+
+    def read(
+        self, features: Tensor, rows: Sequence[tuple[int, float]], modality: str, opinions: list[dict[str, Opinion]]
+    ) -> None:
+        """Adds to `opinions` of the batch what features (n, d) say, which are of `rows` (n) of it: (row, coverage)."""
+        for (row, coverage), emotions in zip(rows, self.probabilities(features), strict=True):
+            opinions[row][modality] = Opinion(emotions=emotions, reliability=self.about.reliability, coverage=coverage)
 
 
 class SentimentReader(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -44,7 +53,7 @@ class SentimentReader(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def values(self, features: Tensor) -> np.ndarray:
         """Sentiment float32 (n,), not yet limited to [-3, 3]."""
-        values: np.ndarray = self.head(features)[:, 0].cpu().numpy()
+        values: np.ndarray = _outputs(self.head, features)[:, 0].cpu().numpy()
         return values
 
 
@@ -82,7 +91,7 @@ class NoFaceEncoder:
 class AffectModel:
     """Text, audio and video of segments to affect by decision-level fusion; any of the three may be missing.
 
-    Every row is computed apart from the others of its batch, but for what a GPU batches.
+    On a CPU a row is byte-equal whatever its neighbours; a GPU computes the rows of a batch together.
     """
 
     def __init__(
@@ -108,69 +117,54 @@ class AffectModel:
         self._sentiment_from_valence = sentiment_from_valence
 
     @torch.inference_mode()
-    def infer(self, batch: Sequence[tuple[SegmentInput, SpeechResult]]) -> list[AffectResult]:
+    def infer(self, batch: Batch) -> list[AffectResult]:
         """One result per segment, in order; all None, without weights, where nothing present says anything."""
         texts = [spoken_text(segment, speech) for segment, speech in batch]
         subjects = [subject_track(segment) for segment, _ in batch]
         opinions: list[dict[str, Opinion]] = [{} for _ in batch]
-        sentiments: list[SentimentEstimate | None] = [None] * len(batch)
-        for row, sentiment, opinion in self._read_texts(texts):
-            sentiments[row] = sentiment
-            opinions[row]["text"] = opinion
-        for row, (segment, speech) in enumerate(batch):
-            heard = self._read_voice(segment, speech)
-            if heard:
-                opinions[row]["audio"] = heard
-            seen = self._read_face(segment, subjects[row])
-            if seen:
-                opinions[row]["video"] = seen
-        return [self._result(o, s, t) for o, s, t in zip(opinions, sentiments, subjects, strict=True)]
+        sentiments: dict[int, SentimentEstimate] = {}
+        self._read_texts(texts, opinions, sentiments)
+        self._read_voices(batch, opinions)
+        self._read_faces(batch, subjects, opinions)
+        return [self._result(opinions[row], sentiments.get(row), subjects[row]) for row in range(len(batch))]
 
-    def _read_texts(self, texts: list[str]) -> list[tuple[int, SentimentEstimate | None, Opinion]]:
+    def _read_texts(
+        self, texts: list[str], opinions: list[dict[str, Opinion]], sentiments: dict[int, SentimentEstimate]
+    ) -> None:
         rows = [row for row, text in enumerate(texts) if text]
         if self._text is None or not rows:
-            return []
+            return
         features = self._text.encoder.encode([texts[row] for row in rows])
-        emotion, sentiment = self._text.emotion, self._text.sentiment
-        probabilities = emotion.probabilities(features)
-        values = sentiment.values(features) if sentiment else None
-        return [
-            (
-                row,
-                _interval(float(values[k]), sentiment.about) if sentiment and values is not None else None,
-                # Words say all that they say, however long it took.
-                Opinion(emotions=probabilities[k], reliability=emotion.about.reliability, coverage=1.0),
-            )
-            for k, row in enumerate(rows)
-        ]
+        # Words say all that they say, however long it took: they cover their segment.
+        self._text.emotion.read(features, [(row, 1.0) for row in rows], "text", opinions)
+        if self._text.sentiment is not None:
+            about = self._text.sentiment.about
+            for row, value in zip(rows, self._text.sentiment.values(features), strict=True):
+                sentiments[row] = _interval(float(value), about)
 
-    def _read_voice(self, segment: SegmentInput, speech: SpeechResult) -> Opinion | None:
-        """None where nobody speaks: silence says nothing of affect."""
-        if self._audio is None or speech.states is None or segment.speech_ns is None:
-            return None
-        first, last = ((edge_ns - segment.start_ns) // NS_PER_SAMPLE for edge_ns in segment.speech_ns)
-        samples = segment.samples[first:last]
-        features = torch.from_numpy(speech_features(speech.states.states, samples)).to(self.device)
-        return Opinion(
-            emotions=self._audio.emotion.probabilities(features[None])[0],
-            reliability=self._audio.emotion.about.reliability,
-            coverage=min(1.0, float(segment.sample_mask[first:last].sum()) / max(1, len(segment.samples))),
-        )
+    def _read_voices(self, batch: Batch, opinions: list[dict[str, Opinion]]) -> None:
+        """Silence says nothing of affect."""
+        features, seen = [], []
+        for row, (segment, speech) in enumerate(batch):
+            if self._audio is None or speech.states is None or segment.speech_ns is None:
+                continue
+            first, last = ((edge_ns - segment.start_ns) // NS_PER_SAMPLE for edge_ns in segment.speech_ns)
+            features.append(speech_features(speech.states.states, segment.samples[first:last]))
+            seen.append((row, float(segment.sample_mask[first:last].sum()) / max(1, len(segment.samples))))
+        if self._audio is not None and seen:
+            self._audio.emotion.read(torch.from_numpy(np.stack(features)).to(self.device), seen, "audio", opinions)
 
-    def _read_face(self, segment: SegmentInput, subject: int | None) -> Opinion | None:
+    def _read_faces(self, batch: Batch, subjects: list[int | None], opinions: list[dict[str, Opinion]]) -> None:
         """The mean over the frames in which the subject is seen; the head's logits are those of the mean feature."""
-        if self._video is None or subject is None:
-            return None
-        features = [face.feature for frame in segment.faces for face in frame.faces if face.track == subject]
-        seen = [feature for feature in features if feature is not None]
-        if not seen:
-            return None
-        pooled = torch.from_numpy(np.mean(seen, axis=0, dtype=np.float32)).to(self.device)
-        return Opinion(
-            emotions=self._video.emotion.probabilities(pooled[None])[0],
-            reliability=self._video.emotion.about.reliability,
-            coverage=min(1.0, segment.video_coverage * len(seen) / len(segment.faces)),
-        )
+        features, seen = [], []
+        for row, (segment, _) in enumerate(batch):
+            faces = [face for frame in segment.faces for face in frame.faces if face.track == subjects[row]]
+            known = [face.feature for face in faces if face.feature is not None]
+            if self._video is not None and known:
+                features.append(np.mean(known, axis=0, dtype=np.float32))
+                seen.append((row, segment.video_coverage * len(known) / len(segment.faces)))
+        if self._video is not None and seen:
+            self._video.emotion.read(torch.from_numpy(np.stack(features)).to(self.device), seen, "video", opinions)
 
     def _result(self, opinions: dict[str, Opinion], sentiment: SentimentEstimate | None, subject: int | None) -> AffectResult:
         emotions, weights = fuse_opinions(opinions)
@@ -201,6 +195,13 @@ def subject_track(segment: SegmentInput) -> int | None:
     """The track that is the largest face in most frames, of those in equally many the oldest; None without a face."""
     largest = Counter(face.track for frame in segment.faces if (face := largest_face(frame)) is not None)
     return min(largest, key=lambda track: (-largest[track], track), default=None)
+
+
+def _outputs(head: Head, features: Tensor) -> Tensor:
+    """The head's outputs (n, k) of features (n, d): on a CPU row by row, so that a row never depends on its neighbours."""
+    if features.device.type == "cpu":
+        return torch.cat([head(row) for row in features.split(1)])
+    return head(features)
 
 
 def _interval(value: float, about: SentimentHeadDescription | ValenceMap) -> SentimentEstimate:
