@@ -97,8 +97,8 @@ def _stand_in(folder: Path) -> DemoClip:
     return DemoClip(path=clip, notice=why + "this is a still face with bundled speech, the voice of somebody else.")
 
 
-def mux_still(picture: Path, sound: Path, clip: Path) -> None:
-    """Writes a clip of `STILL_SECONDS` at most: one picture and the sound (mono, 16 bit)."""
+def mux_still(picture: Path, sound: Path, clip: Path, *, longest_s: float = STILL_SECONDS) -> None:
+    """Writes a clip of `longest_s` seconds at most: one picture and the sound (mono, 16 bit)."""
     import av
 
     with av.open(str(picture)) as container:
@@ -118,7 +118,7 @@ def mux_still(picture: Path, sound: Path, clip: Path) -> None:
                 still.pts, still.time_base = picture_number, Fraction(1, STILL_RATE)
                 target.mux(video.encode(still))
                 picture_number += 1
-            if seconds >= STILL_SECONDS:
+            if seconds >= longest_s:
                 break
         target.mux(audio.encode(None))
         target.mux(video.encode(None))

@@ -64,7 +64,7 @@ class LoadedOperators:
         self.affect: AffectBatcher = Batcher("affect", self.model.infer)
 
     def close(self) -> None:
-        """Ends the two threads."""
+        """Ends the two threads, after the calls that are under way."""
         self.speech.close()
         self.affect.close()
 
@@ -98,8 +98,10 @@ class InlineSession:
         settings: Settings,
         realtime: bool,
         provisional: bool,
+        owns_operators: bool,
     ) -> None:
         self.id = session
+        self._owned = operators if owns_operators else None
         self.duration_ns = source.duration_ns
         self._media = source
         self._sources: list[ReadableSource] = [source] if transcript is None else [source, transcript]
@@ -169,10 +171,12 @@ class InlineSession:
             )
 
     def close(self) -> None:
-        """Stops a session that is being iterated elsewhere, and frees the sources of one that never was."""
+        """Stops the session, frees its sources and ends the operators that were loaded for it alone."""
         self._stopped.set()
         for source in self._sources:
             source.close()
+        if self._owned is not None:
+            self._owned.close()
 
     def __enter__(self) -> InlineSession:
         return self
@@ -223,6 +227,7 @@ def open_session(
         settings=msgspec.structs.replace(chosen, timeline=timeline),
         realtime=realtime,
         provisional=provisional,
+        owns_operators=operators is None,
     )
 
 

@@ -73,11 +73,16 @@ class Batcher(Generic[Request, Result]):
             self._changed.notify()
         return future
 
-    def close(self) -> None:
-        """Takes nothing more; what is queued is still answered, then the thread ends."""
+    def close(self, deadline_s: float = 10.0) -> None:
+        """Takes nothing more and waits until what is queued has been answered, at most `deadline_s` seconds.
+
+        A thread that is still inside native code when the interpreter ends brings the process down.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(deadline_s)
 
     def _run(self) -> None:
         while True:

@@ -35,9 +35,10 @@ class OperatorThread:
         self._calls.put((call, arguments, future))
         return future
 
-    def close(self) -> None:
-        """Ends the thread after what is queued."""
+    def close(self, deadline_s: float = 0.5) -> None:
+        """Ends the thread after what is queued; waits for that at most `deadline_s` seconds."""
         self._calls.put(None)
+        self._thread.join(deadline_s)
 
     def _run(self) -> None:
         while (entry := self._calls.get()) is not None:
