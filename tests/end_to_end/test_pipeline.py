@@ -139,7 +139,7 @@ def test_real_time_and_fast_give_equal_results_on_the_real_clip(shared_data: Pat
     # Nothing is known before it happened: only what is decided at a provisional's own end may be as early as that.
     assert np.min([lag_ms for lag_ms in lags_ms if lag_ms is not None]) > -1000
     heard = words(finals(fast))
-    assert heard[:8] == "today after two years of negotiations the united".split()
+    assert heard[:8] == ["today", "after", "two", "years", "of", "negotiations", "the", "united"]
 
 
 @pytest.mark.parametrize(("clip", "sentence"), [("bbaf2n", "bin blue at f two now"), ("swwp2s", "set white with p two soon")])
