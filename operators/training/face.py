@@ -19,7 +19,7 @@ from torch.nn import functional
 from operators.calibration import calibration_error, fit_temperature, reliability
 from operators.datasets.fer2013 import FaceImages, read_fer2013
 from operators.encoders import face
-from operators.encoders.face import CROP_SIZE, FEATURE_DIM, FaceCropEncoder, FaceNetwork, normalise
+from operators.encoders.face import FEATURE_DIM, INPUT_SIZE, FaceCropEncoder, FaceNetwork, network_input, normalise
 from operators.evaluation.metrics import unweighted_average_recall
 from operators.interface import EMOTIONS
 from operators.model_description import EmotionHeadDescription, PartDescription, WeightsDescription
@@ -29,10 +29,6 @@ from operators.training.feature_cache import key_of, training_cache
 
 EPOCHS = 32
 BATCH = 128
-SMALL_SIZE = 36
-"""Side of the faces in the first part of the training: 56 % of the cost of an epoch."""
-SMALL_SHARE = 0.55
-"""Share of the epochs at the small size."""
 DULL_CONTRAST, DULL_BRIGHTNESS = 0.4, 70.0
 """Of FER2013's grey values, for pictures with the deviation (about 30) that a camera's have before they are equalised."""
 
@@ -58,7 +54,7 @@ class FaceBatches:
 
 
 class FaceTraining(lightning.LightningModule):
-    """The network and its head under a one-cycle schedule, small faces first."""
+    """The network and its head under a one-cycle schedule."""
 
     def __init__(self, *, learning_rate: float = 0.1) -> None:
         super().__init__()
@@ -68,23 +64,21 @@ class FaceTraining(lightning.LightningModule):
         self._learning_rate = learning_rate
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Logits float32 (n, 7) of normalised faces."""
+        """Logits float32 (n, 7) of faces float32 (n, 1, 36, 36)."""
         logits: Tensor = self.head(self.dropout(self.network(faces)))
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """Cross entropy of augmented faces, labels smoothed: people agree on two thirds of them."""
         crops, emotions = batch
-        small = self.current_epoch < SMALL_SHARE * (self.trainer.max_epochs or 1)
-        faces = augment(normalise(crops), SMALL_SIZE if small else CROP_SIZE)
-        loss = functional.cross_entropy(self(faces), emotions, label_smoothing=0.1)
+        loss = functional.cross_entropy(self(augment(normalise(crops))), emotions, label_smoothing=0.1)
         self.log("loss", loss.detach(), prog_bar=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Accuracy on the faces as they are."""
         crops, emotions = batch
-        right = (self(normalise(crops)).argmax(1) == emotions).float().mean()
+        right = (self(network_input(crops)).argmax(1) == emotions).float().mean()
         self.log("accuracy", right, prog_bar=True, batch_size=len(crops))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -105,13 +99,13 @@ class FaceTraining(lightning.LightningModule):
         )
 
 
-def augment(faces: Tensor, size: int) -> Tensor:
-    """Faces float32 (n, 1, h, w) as they could also have looked, (n, 1, size, size).
+def augment(faces: Tensor) -> Tensor:
+    """Normalised faces float32 (n, 1, 48, 48) as they could also have looked, (n, 1, 36, 36).
 
     Mirrored, turned up to 12 degrees, scaled by up to 15 %, moved by up to a tenth; contrast and brightness changed,
     a quarter of them blurred, half of them with a square of up to a third of the side blanked.
     """
-    count, device = len(faces), faces.device
+    count, size, device = len(faces), INPUT_SIZE, faces.device
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.empty(count, device=device).uniform_(low, high)
