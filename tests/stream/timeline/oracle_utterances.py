@@ -149,8 +149,7 @@ def utterance_lane(settings: UtteranceSettings, streams: list[Declared], trace: 
         if over:
             state.frontier = reached = max(reached, state.boundary, state.frontier)
             state.close_silence(state.frontier, "end")
-        driver = reached if not now.waited else now.reach if state.utterance() else state.frontier
-        state.record(driver)
+        state.record(now.reach if state.utterance() else state.frontier)
         state.lane.claims.append([] if over else [Span(state.boundary, math.inf)])
         state.lane.over.append(over)
         before, was_end = now, end_of_all

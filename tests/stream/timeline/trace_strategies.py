@@ -28,6 +28,9 @@ from stream.timeline.time import ACTIVITY_STEP_NS, NS_PER_MS, NS_PER_SAMPLE, NS_
 STEP = ACTIVITY_STEP_NS
 HALF = STEP // 2
 ARRIVAL = 10 * NS_PER_MS
+PROBABILITIES = (0.0, 0.9, 0.2, 0.9, 0.5, 0.7, 0.4, 0.95)
+SPEECH, PAUSE = (3, 5, 7, 4, 3), (2, 0, 6, 1, 2)
+"""Flavours of consecutive steps: indices of PROBABILITIES; 1 is a step inside a gap."""
 
 Action = tuple[str, int, int, int, int]
 """What, which stream, two small numbers, and the wait before it in units of ARRIVAL."""
@@ -84,13 +87,13 @@ class TraceBuilder:
             chunk = {"end_ns": start + count * NS_PER_SAMPLE, "samples": np.zeros(count, np.int16)}
             self.put(AudioChunk(**fields, **chunk, first_sample=start // NS_PER_SAMPLE, filled=flavour == 1))
         elif stream.modality is Modality.ACTIVITY:
-            probability = (0.0, 0.9, 0.2, 0.9, 0.5, 0.7, 0.4, 0.95)[flavour]
+            probability = PROBABILITIES[flavour]
             self.put(SpeechActivity(**fields, end_ns=start + STEP, probability=probability, masked=flavour == 1))
         else:
             self.put(Word(**fields, end_ns=start + size * STEP + size % 2, text="so"))
         self.cursor[name] = max(self.cursor[name], start + (STEP if stream.modality is Modality.ACTIVITY else 0))
 
-    def scene(self, length: int, flavour: int, wait: int, together: bool) -> None:
+    def scene(self, length: int, speech: bool, wait: int, together: bool) -> None:
         """Steps in which everything but text goes on, with speech or without; streams that lag may catch up first."""
         live = [s for s in self.streams if s.modality is not Modality.TEXT and not (self.ended[s.name] or self.rests(s))]
         front = max([self.cursor[s.name] for s in live], default=0)
@@ -101,7 +104,7 @@ class TraceBuilder:
                     self.packet(stream, start, 2, 0)
                     self.cursor[stream.name] = start + STEP
                 elif stream.modality is Modality.ACTIVITY:
-                    self.packet(stream, start, 1, flavour if step % 3 else max(flavour, 2))
+                    self.packet(stream, start, 1, (SPEECH if speech else PAUSE)[step % 5])
                 elif step % 2 == 0:
                     self.packet(stream, start + HALF, 1, 0)
                     self.cursor[stream.name] = start + 2 * STEP
@@ -118,9 +121,9 @@ class TraceBuilder:
         name = stream.name
         self.now += wait * ARRIVAL
         if what == "speech":
-            self.scene(2 + size, 3, wait, together=delta > 1)
+            self.scene(2 + size, True, wait, together=delta > 1)
         elif what == "pause":
-            self.scene(2 + size, 2, wait, together=delta > 1)
+            self.scene(2 + size, False, wait, together=delta > 1)
         elif what == "packet":
             self.packet(stream, self.cursor[name] + (delta - (self.cursor[name] == 0)) * HALF, size % 4, size)
         elif what == "word":
@@ -134,8 +137,10 @@ class TraceBuilder:
             for n, cursor in self.cursor.items():
                 self.put(Bound(stream=n, bound_ns=cursor))
         elif what == "idle":
-            self.put(StreamIdle(stream=source, at_ns=self.cursor[source]))
-            self.resting[source] = True
+            self.rest(source)
+        elif what == "break-off":
+            self.scene(2 + size, True, wait, together=True)
+            self.rest("audio" if "audio" in self.cursor else source)
         elif what == "active":
             self.put(StreamActive(stream=source, at_ns=self.cursor[source]))
             self.resting[source] = False
@@ -144,10 +149,23 @@ class TraceBuilder:
             start = self.cursor[name] - (1 + delta) * HALF if behind else self.cursor[name]
             self.packet(stream, start, size % 4, size, epoch=None if behind else self.epochs[name] + 1 + size)
         elif what == "end":
-            self.put(StreamEnd(stream=name, at_ns=self.cursor[name] + (delta - 2) * HALF))
-            self.ended[name], self.resting[name] = True, False
+            self.end(name, delta)
+        elif what == "end-all":
+            for each in self.cursor:
+                self.end(each, delta)
         elif what == "epoch":
+            self.scene(size // 2, True, wait, together=True)
             self.restart(who, delta, size)
+
+    def rest(self, source: str) -> None:
+        """A source goes idle."""
+        self.put(StreamIdle(stream=source, at_ns=self.cursor[source]))
+        self.resting[source] = True
+
+    def end(self, name: str, delta: int) -> None:
+        """A stream ends, a little behind or ahead of where it is."""
+        self.put(StreamEnd(stream=name, at_ns=self.cursor[name] + (delta - 2) * HALF))
+        self.ended[name], self.resting[name] = True, False
 
     def restart(self, who: int, delta: int, size: int) -> None:
         """Some or all sources begin a new source epoch, mostly ahead of everything, at times behind."""
@@ -175,19 +193,18 @@ class Blank:
 @cache
 def actions() -> st.SearchStrategy[Action]:
     """One action; what brings the trace forward is drawn more often than what disturbs it."""
-    often = ["speech", "pause", "speech", "pause", "packet", "word"]
-    rare = ["catch-up", "bound", "idle", "active", "refused", "epoch"]
+    weights = {"speech": 6, "pause": 6, "packet": 3, "word": 3, "catch-up": 2, "bound": 2, "refused": 2}
+    weights |= {"idle": 1, "break-off": 3, "active": 2, "epoch": 2, "end": 1, "end-all": 1}
+    kinds = [kind for kind, weight in weights.items() for _ in range(weight)]
     small = st.integers(0, 7)
-    return st.tuples(
-        st.sampled_from([*often * 3, *rare * 2, "end"]), small, st.integers(0, 5), small, st.sampled_from([0, 0, 1, 2, 8])
-    )
+    return st.tuples(st.sampled_from(kinds), small, st.integers(0, 5), small, st.sampled_from([0, 0, 1, 2, 8]))
 
 
 @st.composite
 def declarations(draw: st.DrawFn) -> list[Declared]:
     """One stream at least, in any order; activity derives from audio where that is declared, faces from video."""
     sets = [["audio", "activity"], ["video", "audio", "activity"], ["audio", "activity", "text"], ["video", "activity"]]
-    sets += [["video", "audio", "activity", "text"]] * 4 + [["video"], ["text"], ["video", "text"], ["video", "audio"]]
+    sets += [["video", "audio", "activity", "text"]] * 8 + [["video"], ["text"], ["video", "text"], ["video", "audio"]]
     sets += [["video", "faces", "audio", "activity", "text", "captions"], ["faces", "video", "text"], ["audio", "text"]]
     names = draw(st.permutations(draw(st.sampled_from(sets))))
     modalities = {"captions": Modality.TEXT, "faces": Modality.VIDEO}
