@@ -19,7 +19,7 @@ from stream.timeline.settings import WindowSettings
 from stream.timeline.watermark import StreamDeclaration
 
 seeded = settings(
-    max_examples=300, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
