@@ -107,7 +107,7 @@ class BareLoop:
 
     @torch.inference_mode()
     def run(self, media: str, plan: Sequence[PlannedSegment]) -> BareTimes:
-        """One pass over a file that holds a video and an audio track, or one of them."""
+        """One pass over a file that holds a video and an audio track, or one of them; what the model lacks is left out."""
         clock = _Stopwatch()
         started = time.process_time()
         material = self._decode(media, clock)
@@ -125,7 +125,8 @@ class BareLoop:
                 first, last = np.searchsorted(material.picks_ns, (segment.start_ns, segment.end_ns))
                 if first < last:
                     self._judge(torch.from_numpy(faces[first:last].mean(0, keepdims=True)), self._weights.video)
-        self._read([segment.text for segment in plan if segment.text], clock)
+        if self._weights.text:
+            self._read([segment.text for segment in plan if segment.text], clock)
         return BareTimes(total_s=time.process_time() - started, operators_s=clock.seconds)
 
     def _decode(self, media: str, clock: _Stopwatch) -> _Material:
@@ -175,6 +176,8 @@ class BareLoop:
         if segment.transcribe:
             with clock("transcription"):
                 self._moonshine.decode(states, len(samples))
+        if not self._weights.audio:
+            return
         with clock("voice head"):
             pooled = torch.from_numpy(np.concatenate([states[0].mean(0), states[0].std(0)]))
             self._judge(torch.cat([pooled, self._prosody(samples)])[None], self._weights.audio)

@@ -125,8 +125,9 @@ class FaceNetwork(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """Features of uint8 (n, 48, 48) crops."""
-        grey = ((crops.unsqueeze(1).float() - 128) / 74).contiguous(memory_format=torch.channels_last)
-        return torch.relu(self.embedding(self.layers(grey).mean(dim=(2, 3))))
+        grey = nn.functional.interpolate((crops.unsqueeze(1).float() - 128) / 74, size=36, mode="bilinear", align_corners=False)
+        seen = self.layers(grey.contiguous(memory_format=torch.channels_last))
+        return torch.relu(self.embedding(seen.mean(dim=(2, 3))))
 
 
 class _Residual(nn.Module):
