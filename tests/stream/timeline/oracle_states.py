@@ -118,15 +118,12 @@ class Expected:
         return [f for f in self.fates if f.segment.closed <= now and self.is_member(i, f.segment)]
 
     def is_member(self, i: int, s: Segment) -> bool:
-        """Whether packet i belongs to a segment: by its time, unless it was let go before the segment began."""
+        """Whether packet i belongs to a segment: by its time, unless it was given up before the segment began."""
         return self.holds(i, s.start, s.end) and not self.let_go(i, s.closed)
 
     def let_go(self, i: int, now: int) -> bool:
-        """Whether packet i was given up at the lane's end, which a restart until item `now` took further."""
-        return any(
-            i < revival <= now and all(f.frozen < (revival, 1, 0) for f in self.closed_ones(i, revival - 1))
-            for revival in self.revivals
-        )
+        """Whether packet i was unclaimed at the lane's end, which a restart until item `now` took further."""
+        return any(i < revival <= now and not self.closed_ones(i, revival - 1) for revival in self.revivals)
 
     def due_provisionals(self) -> Iterator[tuple[Moment, Published]]:
         """Each item makes the newest step due of each open segment, where there is a new one."""

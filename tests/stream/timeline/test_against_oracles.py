@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle_dispositions import disposition, is_late
 from oracle_states import Expected, Published
+from oracle_streams import Declared
+from scene import chunk, frame, ns
 from trace_strategies import Scenario, scenarios
 
 from stream.timeline.alignment import Aligner
 from stream.timeline.dispositions import Ledger
-from stream.timeline.packets import Packet, StreamIdle
+from stream.timeline.packets import EpochStart, Item, Modality, Packet, StreamEnd, StreamIdle
 from stream.timeline.segments import Late, Revision
-from stream.timeline.settings import WindowSettings
+from stream.timeline.settings import TimelineSettings, UtteranceSettings, WindowSettings
 from stream.timeline.watermark import StreamDeclaration
 
 seeded = settings(
@@ -121,6 +124,35 @@ def test_the_aligner_gives_what_the_oracles_give_and_the_examples_hold_everythin
     run()
     kinds = ["UtteranceSettings", "WindowSettings", "LineSettings", "idle", "late", "amended", "hole", "utterance"]
     assert min(seen[kind] for kind in kinds) >= 0.05 * seen["example"], seen
+
+
+def corner(names: list[str], settings: TimelineSettings, items: list[Item]) -> Scenario:
+    """A trace that chance brings too seldom: one item every 10 ms."""
+    streams = [Declared(n, Modality(n), "audio" if n == "activity" else None) for n in names]
+    return Scenario(streams, settings, [(item, ns(10 * i)) for i, item in enumerate(items)], ns(10_000))
+
+
+CORNERS = {
+    "the end of the voice detector takes silence beyond the reference bound": corner(
+        ["activity", "audio", "video"],
+        TimelineSettings(segmentation=UtteranceSettings(pad_ns=0, silence_ns=ns(96)), cadence_ns=ns(64)),
+        [chunk(0, 10), frame(0), StreamEnd(stream="activity", at_ns=ns(80))],
+    ),
+    "a chunk reaches beyond the end of all, and the lane goes on": corner(
+        ["audio"],
+        TimelineSettings(segmentation=WindowSettings(length_ns=ns(100), hop_ns=ns(100))),
+        [
+            *(chunk(0, 90), chunk(90, 130), StreamEnd(stream="audio", at_ns=ns(100))),
+            *(EpochStart(streams=("audio",), epoch=1, at_ns=ns(80)), chunk(100, 250, epoch=1), chunk(250, 300, epoch=1)),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_corners(name: str) -> None:
+    scenario = CORNERS[name]
+    compare(scenario, Expected(scenario.streams, scenario.settings, scenario.trace, scenario.close_ns))
 
 
 @seeded
