@@ -57,6 +57,7 @@ def train_speech(
         emotion=EmotionHeadDescription(labels=LABELS, hidden=HIDDEN, temperature=1.0, reliability=0.0),
         command=f"affectstream train speech --epochs {epochs} --seed {seed}",
     )
+    torch.manual_seed(seed)
     modules = PartModules("audio", part)
     modules.emotion.dropout.p = 0.5
     features = torch.from_numpy(clip_features(data, train, GAINS_DB, track))

@@ -35,6 +35,8 @@ from operators.training.progress import Track, silently
 
 LEVEL = 0.9
 """Share of the truth that the interval around a sentiment is to cover."""
+STEEPEST = 3.0
+"""Sentiment reaches from -3 to 3, valence from -1 to 1."""
 HIDDEN = 128
 EPOCHS = 10
 _CHUNK = 64
@@ -65,6 +67,7 @@ def train_text(
         sentiment=SentimentHeadDescription(half_width=1.0, level=LEVEL),
         command=f"affectstream train text --epochs {epochs} --seed {seed}",
     )
+    torch.manual_seed(seed)
     modules = PartModules("text", part)
     embed = _Embedder(device, track)
 
@@ -120,14 +123,17 @@ def train_text(
 def fit_valence_map(
     reader: EmotionReader, train: Tensor, opinions: Opinions, valid: Tensor, opinions_valid: Opinions
 ) -> ValenceMap:
-    """How the valence of emotions goes over into sentiment, on texts whose sentiment is known: least squares through zero."""
+    """How the valence of emotions goes over into sentiment, on texts whose sentiment is known: least squares through zero.
+
+    The slope is limited, since a text's emotions are fainter than those of the faces that the map is for.
+    """
 
     def valence(features: Tensor) -> np.ndarray:
         with torch.inference_mode():
             return np.array([place_of(row).valence for row in reader.probabilities(features)])
 
     known = valence(train)
-    slope = float(known @ opinions.sentiment / (known @ known))
+    slope = min(STEEPEST, float(known @ opinions.sentiment / (known @ known)))
     residuals = opinions_valid.sentiment - slope * valence(valid)
     return ValenceMap(slope=slope, half_width=interval_half_width(residuals, LEVEL), level=LEVEL)
 

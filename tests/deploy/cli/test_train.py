@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("part", "named"), [("face", "faces48.npz"), ("speech", "clips.csv"), ("text", "segments.csv")], ids=str
+)
+def test_missing_data_is_one_line_and_the_users_to_mend(
+    affectstream: Callable[..., Any], tmp_path: Path, part: str, named: str
+) -> None:
+    done = affectstream("train", part, "--data", str(tmp_path), "--output", str(tmp_path / "model"))
+    assert done.code == 2
+    assert named in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not (tmp_path / "model").exists()
+
+
+def test_help_names_the_parts_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from deploy.cli.app import run; run(['train', '--help']); "
+        "sys.exit(bool({'torch', 'lightning', 'transformers'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for part in ("face", "speech", "text"):
+        assert part in done.stdout
