@@ -38,7 +38,7 @@ lint: $(VENV)/dev.stamp ## Check format, style, types and who may import whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended without thought
 	@$(BIN)/ruff check --fix --quiet .
