@@ -31,6 +31,10 @@ class Head(nn.Module):
         outputs: Tensor = self.output(x)
         return outputs
 
+    def distance(self, features: Tensor) -> Tensor:
+        """How far features (n, d) are from the training's: their mean absolute standardised value (n,)."""
+        return ((features - self.mean) / self.deviation).abs().mean(1)
+
     def standardise(self, features: Tensor) -> None:
         """Takes mean and deviation from training features (n, d); a feature that never changes keeps deviation 1."""
         self.mean.copy_(features.mean(0))

@@ -31,7 +31,12 @@ class EmotionReader(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def probabilities(self, features: Tensor) -> np.ndarray:
         """Calibrated probabilities float32 (n, 7) in the order of `EMOTIONS`; a head's calm counts as neutral."""
-        probabilities = (_outputs(self.head, features) / self.about.temperature).softmax(1).cpu().numpy()
+        temperature = torch.full((len(features), 1), self.about.temperature, device=features.device)
+        if self.about.familiar is not None:
+            # Another microphone, another way of speaking: the calibration does not hold there, so it is less sure.
+            beyond = self.head.distance(features) / self.about.familiar
+            temperature = temperature * beyond.clamp(min=1.0).square()[:, None]
+        probabilities = (_outputs(self.head, features) / temperature).softmax(1).cpu().numpy()
         published = np.zeros((len(features), len(EMOTIONS)), np.float32)
         for column, label in enumerate(self.about.labels):
             published[:, EMOTIONS.index("neutral" if label == "calm" else label)] += probabilities[:, column]

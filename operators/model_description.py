@@ -30,13 +30,15 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class EmotionHeadDescription(_Strict, frozen=True, kw_only=True):
     """A head for emotions: `labels` in the order of its outputs, its hidden units (0: linear) and its calibration.
 
-    `temperature` divides the logits; `reliability` is the modality's in decision-level fusion (operators/calibration.py).
+    `temperature` divides the logits; `reliability` is the modality's in decision-level fusion (operators/calibration.py);
+    beyond the distance `familiar` features are unlike those of the training, and the temperature grows (operators/model.py).
     """
 
     labels: tuple[str, ...]
     hidden: Units = 0
     temperature: Positive
     reliability: Share
+    familiar: Positive | None = None
 
 
 class SentimentHeadDescription(_Strict, frozen=True, kw_only=True):

@@ -16,7 +16,8 @@ _LIMITS = {
     ),
     "audio": (
         "RAVDESS is 24 North American actors who say two sentences on purpose in an emotion: everyday speech is fainter and "
-        "mixed, so that probabilities are too sure there; other languages were not tried."
+        "mixed. Recordings unlike RAVDESS's (read or public speech measured) get fainter probabilities by their distance, "
+        "which makes them less sure and not more right; other languages were not tried."
     ),
     "video": (
         "FER2013 is pictures from the web labelled by their search words, of which people agree on about two thirds; "

@@ -31,6 +31,8 @@ from stream.timeline.time import ACTIVITY_STEP_NS, NS_PER_SAMPLE
 
 HIDDEN = 128
 EPOCHS = 20
+FAMILIAR = 0.95
+"""Share of the validation clips within the distance that counts as familiar."""
 GAINS_DB = ((0.0, 0.0), (-12.0, 6.0), (4.0, 14.0))
 """Ranges of gain at which each clip is heard: a microphone's level says nothing of its speaker."""
 
@@ -78,8 +80,9 @@ def train_speech(
     truth = torch.tensor([clip.emotion for clip in valid])
     with torch.inference_mode():
         logits = modules.emotion(features_valid)
+        familiar = float(modules.emotion.distance(features_valid).quantile(FAMILIAR))
     temperature = fit_temperature(logits, truth)
-    emotion = msgspec.structs.replace(part.emotion, temperature=temperature)
+    emotion = msgspec.structs.replace(part.emotion, temperature=temperature, familiar=familiar)
     published = torch.where(truth == LABELS.index("calm"), EMOTIONS.index("neutral"), truth)
     with torch.inference_mode():
         probabilities = torch.from_numpy(EmotionReader(head=modules.emotion, about=emotion).probabilities(features_valid))

@@ -241,6 +241,18 @@ def test_the_subject_is_the_largest_in_most_frames_and_the_oldest_of_equals() ->
     assert subject_track(SILENCE) is None
 
 
+def test_unfamiliar_features_make_less_sure_and_change_no_order() -> None:
+    reader = emotion_reader(4, EMOTIONS, 0.5, 0)
+    familiar = msgspec.structs.replace(reader.about, familiar=1.0)
+    near, far = torch.tensor([[0.5, -0.5, 0.9, 0.1]]), torch.tensor([[3.0, -3.0, 4.0, 2.0]])
+    with torch.inference_mode():
+        plain = reader.probabilities(torch.cat([near, far]))
+        careful = EmotionReader(head=reader.head, about=familiar).probabilities(torch.cat([near, far]))
+    np.testing.assert_array_equal(careful[0], plain[0])
+    assert careful[1].max() < plain[1].max()
+    assert (careful[1].argsort() == plain[1].argsort()).all()
+
+
 def test_calm_counts_as_neutral() -> None:
     reader = emotion_reader(4, LABELS_8, 0.5, 0)
     features = torch.randn(3, 4)
