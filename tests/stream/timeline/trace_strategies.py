@@ -90,7 +90,7 @@ class TraceBuilder:
             probability = PROBABILITIES[flavour]
             self.put(SpeechActivity(**fields, end_ns=start + STEP, probability=probability, masked=flavour == 1))
         else:
-            self.put(Word(**fields, end_ns=start + size * STEP + size % 2, text="so"))
+            self.put(Word(**fields, end_ns=start + size * STEP - size % 2, text="so"))
         self.cursor[name] = max(self.cursor[name], start + (STEP if stream.modality is Modality.ACTIVITY else 0))
 
     def scene(self, length: int, speech: bool, wait: int, together: bool) -> None:
