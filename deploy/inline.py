@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, get_args
 
 import cv2
 import msgspec
-import torch
 
 from deploy.session.engine import Session, SessionPlan
 from deploy.session.predicting import AffectBatcher, Predictor, SpeechBatcher
@@ -22,11 +22,10 @@ from operators.batching import Batcher
 from operators.encoders.speech import SpeechEncoder
 from operators.faces.detection import CenterFaceDetector
 from operators.faces.operator import FaceOperator
-from operators.interface import StreamOperator
-from operators.model import AffectModel
-from operators.model_folder import load_model
+from operators.interface import StreamOperator, Transcriber
 from operators.transcription.moonshine import MoonshineTranscriber
 from operators.transcription.operator import SpeechStage
+from operators.transcription.whisper import WhisperTranscriber
 from operators.voice_activity import SileroNetwork, VoiceActivityOperator
 from stream.errors import SettingsError
 from stream.prediction import Prediction
@@ -45,22 +44,34 @@ from stream.timeline.settings import (
 )
 from stream.timeline.watermark import StreamDeclaration
 
+TranscriberName = Literal["moonshine", "whisper"]
+"""`moonshine` ships; `whisper` is an extra, and measures the times of its words."""
+
 
 class LoadedOperators:
     """The stateless operators of one model, loaded once and shared by the sessions of this process.
 
     One thread computes speech and one computes affect, whatever the number of sessions; each library keeps to one thread
-    of its own, since two on a busy machine make a call many times slower.
+    of its own, since two on a busy machine make a call many times slower. Raises `InputError` where the model folder or
+    the transcriber can't be used.
     """
 
-    def __init__(self, model: str | Path | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, model: str | Path | None = None, device: str = "cpu", *, transcriber: TranscriberName = "moonshine"
+    ) -> None:
+        encoder = SpeechEncoder()
+        words = _transcriber(transcriber, encoder)
+        # Here, since it takes seconds: a wrong path, an extra that is missing have been told by now.
+        import torch
+
+        from operators.model_folder import load_model
+
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        self.model: AffectModel = load_model(Path(model) if model is not None else None, device=device)
+        self.model = load_model(Path(model) if model is not None else None, device=device)
         self.detector = CenterFaceDetector()
         self.voice = SileroNetwork()
-        encoder = SpeechEncoder()
-        self.speech: SpeechBatcher = Batcher("speech", SpeechStage(encoder, MoonshineTranscriber(encoder)).infer)
+        self.speech: SpeechBatcher = Batcher("speech", SpeechStage(encoder, words).infer)
         self.affect: AffectBatcher = Batcher("affect", self.model.infer)
 
     def close(self) -> None:
@@ -203,6 +214,7 @@ def open_session(
     segments: SegmentationName = "utterances",
     realtime: bool = False,
     model: str | Path | None = None,
+    transcriber: TranscriberName = "moonshine",
     session: str | None = None,
     provisional: bool = True,
     settings: Settings | None = None,
@@ -210,8 +222,9 @@ def open_session(
 ) -> InlineSession:
     """Opens a session over a media source and, where given, its transcript.
 
-    The sources are opened before the model is loaded, so that a wrong path is told at once. Raises `InputError` where
-    a source, transcript, model folder or the wanted segmentation can't be used.
+    The sources are opened before the model is loaded, so that a wrong path is told at once. `operators` that are given
+    bring their own model and transcriber. Raises `InputError` where a source, transcript, model folder, transcriber or the
+    wanted segmentation can't be used.
     """
     chosen = settings or Settings()
     timeline = msgspec.structs.replace(
@@ -222,13 +235,19 @@ def open_session(
     return InlineSession(
         media,
         words,
-        operators or LoadedOperators(model),
+        operators or LoadedOperators(model, transcriber=transcriber),
         session=session or uuid.uuid4().hex[:12],
         settings=msgspec.structs.replace(chosen, timeline=timeline),
         realtime=realtime,
         provisional=provisional,
         owns_operators=operators is None,
     )
+
+
+def _transcriber(name: TranscriberName, encoder: SpeechEncoder) -> Transcriber:
+    if name not in get_args(TranscriberName):
+        raise SettingsError("transcriber", found=repr(name), expected=" or ".join(get_args(TranscriberName)))
+    return WhisperTranscriber() if name == "whisper" else MoonshineTranscriber(encoder)
 
 
 def _segmentation(name: SegmentationName, transcript: str | None, current: SegmentationSettings) -> SegmentationSettings:

@@ -127,7 +127,7 @@ def read_description(folder: Path) -> ModelDescription:
         return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), ModelDescription)
     except OSError as error:
         found = "no folder" if not folder.is_dir() else f"no {DESCRIPTION_FILE}" if not path.exists() else error.strerror
-        raise ModelFolderError(f"model folder {folder}", found=found) from error
+        raise ModelFolderError(f"model folder {folder}", found=found, fix="check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ModelFolderError(f"model description {path}", found=str(error)) from error
 

@@ -112,15 +112,16 @@ def check_files(folder: Path, description: ModelDescription) -> None:
         if Path(name).name != name or path.resolve().parent != folder.resolve():
             raise ModelFolderError(f"file {name} of model folder {folder}", found="a path that leaves the folder")
         if not path.is_file():
-            raise ModelFolderError(f"model folder {folder}", found=f"no file {name}")
+            raise ModelFolderError(f"model folder {folder}", found=f"no file {name}", fix="copy the folder again, whole")
         if name != CARD_FILE and path.suffix != ".safetensors":
             fix = "other formats can run code when they are read"
             raise ModelFolderError(f"weights file {path}", found=path.suffix or "no suffix", expected=".safetensors", fix=fix)
     for name, weights in description.weights.items():
-        check_digest(folder / name, weights.sha256, fix=f"{DESCRIPTION_FILE} pins another file")
+        check_digest(folder / name, weights.sha256, fix=f"copy it again: {DESCRIPTION_FILE} pins another file")
     for path in sorted(folder.iterdir()):
         if path.name not in {DESCRIPTION_FILE, CARD_FILE, *description.weights}:
-            raise ModelFolderError(f"model folder {folder}", found=f"{path.name}, which {DESCRIPTION_FILE} does not name")
+            found = f"{path.name}, which {DESCRIPTION_FILE} does not name"
+            raise ModelFolderError(f"model folder {folder}", found=found, fix="remove it")
 
 
 def _check_names(folder: Path, description: ModelDescription) -> None:

@@ -18,6 +18,13 @@ class Segments(StrEnum):
     LINES = "lines"
 
 
+class Transcribers(StrEnum):
+    """What turns speech into words."""
+
+    MOONSHINE = "moonshine"
+    WHISPER = "whisper"
+
+
 def analyze(
     source: Annotated[str, typer.Argument(help="A path, an http(s), rtsp or udp URL, or - for standard input.")],
     transcript: Annotated[
@@ -34,6 +41,9 @@ def analyze(
         str | None, typer.Option(help="Publish over ZeroMQ, such as tcp://127.0.0.1:5556 or ipc://PATH.", metavar="ENDPOINT")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="A model folder instead of the one that ships.", metavar="DIR")] = None,
+    transcriber: Annotated[
+        Transcribers, typer.Option(help="What hears the words; whisper is an extra, and measures when each word is said.")
+    ] = Transcribers.MOONSHINE,
     session: Annotated[str | None, typer.Option(help="The session's name in what is published.", metavar="ID")] = None,
 ) -> None:
     """Predict affect over a clip: a line for each final prediction, then a summary.
@@ -67,12 +77,18 @@ def analyze(
 
             running = stack.enter_context(
                 open_session(
-                    source, transcript=transcript, segments=segments.value, realtime=realtime, model=model, session=session
+                    source,
+                    transcript=transcript,
+                    segments=segments.value,
+                    realtime=realtime,
+                    model=model,
+                    transcriber=transcriber.value,
+                    session=session,
                 )
             )
+        lines = stack.enter_context(LineWriter(output, source=source)) if output is not None else None
         for line in running.notices:
             terminal.print_notice(human, line)
-        lines = stack.enter_context(LineWriter(output, source=source)) if output is not None else None
         view = PredictionView(human, live, position_ns=lambda: running.position_ns, duration_ns=running.duration_ns)
         interrupted = False
         try:
@@ -91,4 +107,4 @@ def analyze(
         if interrupted:
             raise typer.Exit(130)
         if summary.cut is not None:
-            raise SourceCutError(summary.cut)
+            raise SourceCutError(summary.cut, fix="what is there was analysed, fetch it again for the rest")

@@ -74,7 +74,7 @@ def main() -> None:
     code = run(sys.argv[1:])
     if code and any(thread.daemon for thread in threading.enumerate()):
         # An operator's thread may still be inside a library; tearing the interpreter down under it would abort the process.
-        for stream in (sys.stdout, sys.stderr):
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed before the start
             with contextlib.suppress(OSError):
                 stream.flush()
         os._exit(code)

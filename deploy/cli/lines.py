@@ -24,6 +24,8 @@ class LineWriter:
         self._target = target
         if source is not None and Path(source).exists() and Path(target).exists() and Path(source).samefile(target):
             raise InputError(f"output {target}", found="the source itself", fix="choose another file")
+        if target == STDOUT and sys.stdout is None:
+            raise InputError("output -", found="a closed standard output", fix="name a file, or leave it open")
         try:
             # Unbuffered: a line that could not be written is not tried again when the file is closed.
             self._file = (

@@ -58,11 +58,12 @@ class WhisperTranscriber:
                 str(model), device=device, compute_type=compute_type, cpu_threads=1, local_files_only=not download
             )
         except (RuntimeError, ValueError, OSError) as error:
+            absent = isinstance(error, FileNotFoundError)  # a size that nobody has fetched
             raise ModelFolderError(
                 f"Whisper model {model}",
-                found=str(error),
+                found="nothing on this machine" if absent else str(error),
                 expected="a size or a folder with model.bin and tokenizer.json",
-                fix="allow the download, or name a folder",
+                fix=f"fetch it once: hf download Systran/faster-whisper-{model}" if absent else "name another one",
             ) from error
         multilingual = self._model.model.is_multilingual
         self._tokenizer: Any = Tokenizer(

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import errno
-import os
-import re
 import ssl
 import stat
-from enum import StrEnum
-from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
 from stream.errors import SourceError
+from stream.sources.address import Address, Kind
 from stream.sources.settings import MediaSettings
 from stream.timeline.time import NS_PER_SECOND, to_seconds
 
@@ -34,22 +30,7 @@ _DECLARING_FORMATS = frozenset(("aiff", "asf", "avi", "caf", "flac", "flv", "mat
 _RESETTING_FORMATS = frozenset(("mpeg", "mpegts", "rtsp"))
 """Broadcast formats, whose clock may be set anew at any time."""
 
-_OTHER_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+[:,]")
 _PLAYLIST_HEADS = (b"ffconcat", b"#EXTM3U", b"[playlist]", b"<?xml", b"<MPD", b"v=0")
-
-
-_LONGEST_SHOWN = 200
-"""Characters of a path that messages show."""
-
-
-class Kind(StrEnum):
-    """Kinds of source, by what may be opened for them."""
-
-    FILE = "file"
-    STDIN = "standard input"
-    HTTP = "http"
-    RTSP = "rtsp"
-    UDP = "udp"
 
 
 _PROTOCOLS = {
@@ -66,36 +47,6 @@ _FORMATS = {
     Kind.RTSP: "rtsp",
     Kind.UDP: "mpegts",
 }
-_SCHEMES = {"http": Kind.HTTP, "https": Kind.HTTP, "rtsp": Kind.RTSP, "udp": Kind.UDP}
-
-
-class Address(NamedTuple):
-    """Where a source is: `url` for FFmpeg alone, `shown` (without what may be a secret) for everyone else."""
-
-    kind: Kind
-    url: str
-    shown: str
-
-    @classmethod
-    def of(cls, url: str) -> Address:
-        """The address in what a user wrote. Raises `SourceError` for protocols that the door does not have."""
-        if url == "-":
-            return cls(Kind.STDIN, "pipe:0", "standard input")
-        scheme, separator, _ = url.partition("://")
-        kind = _SCHEMES.get(scheme.lower()) if separator else None
-        if kind:
-            return cls(kind, url, _without_secrets(url))
-        path = Path(url)
-        if _OTHER_SCHEME.match(url) and not os.path.exists(url):
-            protocol = re.split(r"[:,]", url, maxsplit=1)[0]
-            raise SourceError("source", found=f"protocol {protocol}", expected="a path, http(s)://, rtsp://, udp:// or -")
-        # "file:" keeps FFmpeg from reading a protocol out of a file's name.
-        return cls(Kind.FILE, f"file:{path.absolute()}", url if len(url) <= _LONGEST_SHOWN else f"...{url[-_LONGEST_SHOWN:]}")
-
-    @property
-    def path(self) -> Path:
-        """The file's path (files only)."""
-        return Path(self.url.removeprefix("file:"))
 
 
 class Tracks(NamedTuple):
@@ -155,7 +106,12 @@ def choose_tracks(container: InputContainer, address: Address, settings: MediaSe
     video, audio = chosen["video"], chosen["audio"]
     if video is None and audio is None:
         found = ", ".join(sorted({s.type for s in container.streams})) or "no tracks at all"
-        raise SourceError(f"source {address.shown}", found=found, expected="a video or an audio track that can be decoded")
+        raise SourceError(
+            f"source {address.shown}",
+            found=found,
+            expected="a video or an audio track that can be decoded",
+            fix="give the file that holds it",
+        )
     assert video is None or isinstance(video, av.VideoStream)
     assert audio is None or isinstance(audio, av.AudioStream)
     if video is not None:
@@ -241,7 +197,7 @@ def _check_file(address: Address) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise SourceError(f"source {shown}", found="a directory", expected="a media file", fix="name one file in it")
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
-        raise SourceError(f"source {shown}", found="a device or a socket", expected="a media file")
+        raise SourceError(f"source {shown}", found="a device or a socket", expected="a media file, or - for standard input")
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise SourceError(f"source {shown}", found="a file of zero bytes", expected="a media file", fix="fetch it again")
 
@@ -265,17 +221,24 @@ def _refusal(address: Address, error: av.FFmpegError, settings: MediaSettings) -
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError | av.error.PermissionError):
         found, fix = _what_it_is(address)
         return SourceError(what, found=found, expected="a media container (mp4, mkv, webm, mpg, wav ...)", fix=fix)
+    found = (error.strerror or type(error).__name__).lower()
     if address.kind is Kind.HTTP:
-        unclear = error.errno == errno.EIO
-        found = "an untrusted certificate, or a redirect" if unclear else (error.strerror or "no answer").lower()
+        if error.errno == errno.EIO:  # all that FFmpeg says of them
+            found = "an unknown host, an untrusted certificate, or a redirect"
         return SourceError(what, found=found, expected="media at this very address", fix="check the address")
-    return SourceError(what, found=(error.strerror or type(error).__name__).lower(), fix="check that it can be read")
+    if address.kind in (Kind.RTSP, Kind.UDP):
+        found = "an unknown host, or one that does not answer" if error.errno == errno.EIO else found
+        return SourceError(what, found=found, expected="a stream", fix="check the address, and that it sends")
+    return SourceError(what, found=found, fix="check that it can be read")
 
 
 def _what_it_is(address: Address) -> tuple[str, str]:
     """What a file is that FFmpeg did not open as media, and the way out."""
     if address.kind is not Kind.FILE:
-        return "something else, or one that needs seeking", "playlists are refused: give the address of the media itself"
+        return (
+            "a page, a playlist, something else, or media with its index at the end",
+            "playlists are refused: give the media itself, as a file where its index is at the end",
+        )
     with address.path.open("rb") as file:
         head = file.read(4096)
     if head.lstrip().startswith(_PLAYLIST_HEADS):
@@ -291,10 +254,3 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start >= len(head) - 4  # a letter cut at the end of what was read
     return True
-
-
-def _without_secrets(url: str) -> str:
-    """A URL without user, password and query, where tokens travel."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")

@@ -9,7 +9,8 @@ import av
 from av.container import InputContainer
 
 from stream.errors import SourceError
-from stream.sources.door import Address, Kind, check_duration, choose_tracks, clock_resets, declares_length, open_container
+from stream.sources.address import Address, Kind
+from stream.sources.door import check_duration, choose_tracks, clock_resets, declares_length, open_container
 from stream.sources.media_clock import MediaClock, Verdict
 from stream.sources.readable import SourceStream
 from stream.sources.settings import MediaSettings
@@ -206,12 +207,13 @@ class MediaSource:
         short = max(missing, key=missing.__getitem__, default=None)
         if short is not None and missing[short] > self._settings.cut_tolerance_ns:
             track = self._tracks[short]
-            self.cut = f"{track.name} declares {to_seconds(ends[short]):.2f} s and holds {to_seconds(held[short]):.2f} s"
+            declared, found = to_seconds(ends[short]), to_seconds(held[short])
+            self.cut = f"source {self._address.shown}: {track.name} declares {declared:.2f} s and holds {found:.2f} s"
             self.cut += f" ({failure})" if failure else ""
         elif failure and self._address.kind in (Kind.RTSP, Kind.UDP):
             self._own_notices.append(f"ended: {failure}")
         elif failure:
-            self.cut = f"reading stopped at {to_seconds(self.position_ns):.2f} s ({failure})"
+            self.cut = f"source {self._address.shown}: reading stopped at {to_seconds(self.position_ns):.2f} s ({failure})"
 
     def _tell(self) -> None:
         self.notices = (*self._own_notices, *(line for track in self._tracks.values() for line in track.notices))

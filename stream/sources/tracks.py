@@ -13,7 +13,8 @@ from av.frame import Frame
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 
-from stream.sources.door import Address, check_frame_size, check_sample_rate
+from stream.sources.address import Address
+from stream.sources.door import check_frame_size, check_sample_rate
 from stream.sources.media_clock import MediaClock, TrackClock
 from stream.sources.picture import DecodedPicture, PictureConverter
 from stream.sources.resampling import Resampler
@@ -30,6 +31,8 @@ class Track:
     """What video and audio tracks have in common: decoding, times, counts of what was left out."""
 
     modality: Modality
+    undecodable = "damaged"
+    """Why a packet of this track may give nothing."""
 
     def __init__(
         self, name: str, source: Stream, clock: MediaClock, dropped: dict[str, int], address: Address, settings: MediaSettings
@@ -73,7 +76,7 @@ class Track:
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError):
-            self.leave_out(f"packets were dropped: damaged, or of frames beyond {self._settings.max_pixels} pixels")
+            self.leave_out(f"packets were dropped: {self.undecodable}")
             return []
         return [timed for frame in frames for timed in self._take(frame)]
 
@@ -133,6 +136,7 @@ class VideoTrack(Track):
         settings: MediaSettings,
     ) -> None:
         super().__init__(name, source, clock, dropped, address, settings)
+        self.undecodable = f"damaged, or of frames beyond {settings.max_pixels} pixels"
         rate = source.average_rate or source.guessed_rate
         self._usual_ns = int(NS_PER_SECOND / rate) if rate else _UNKNOWN_FRAME_NS
         self._nearest_ns = NS_PER_SECOND // settings.max_frame_rate

@@ -117,7 +117,7 @@ def _bytes(path: Path, name: str, settings: TranscriptSettings) -> bytes:
     what = f"transcript {name}"
     try:
         if path.is_dir():
-            raise TranscriptError(what, found="a directory", expected="a file")
+            raise TranscriptError(what, found="a directory", expected="a file", fix="name one file in it")
         with path.open("rb") as file:
             data = file.read(settings.max_bytes + 1)
     except (OSError, ValueError) as error:
@@ -136,7 +136,8 @@ def _decoded(data: bytes, name: str) -> tuple[str, list[str]]:
     if data.startswith(_UTF_16_MARKS):
         return data.decode("utf-16", errors="replace"), []
     if b"\0" in data:
-        raise TranscriptError(f"transcript {name}", found="binary data", expected="WebVTT, SRT or JSON lines as text")
+        expected = "WebVTT, SRT or JSON lines as text"
+        raise TranscriptError(f"transcript {name}", found="binary data", expected=expected, fix="is it the media?")
     try:
         return data.decode("utf-8-sig"), []
     except UnicodeDecodeError:

@@ -50,15 +50,24 @@ def test_without_a_terminal_there_are_no_control_codes(affectstream: Run, inline
 
 def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     affectstream("analyze", "a.mp4", "--transcript", "a.vtt", "--segments", "lines", "--realtime", "--session", "x")
-    affectstream("analyze", "a.mp4", "--model", str(tmp_path))
+    affectstream("analyze", "a.mp4", "--model", str(tmp_path), "--transcriber", "whisper")
     assert inline.asked == [
-        {"source": "a.mp4", "transcript": "a.vtt", "segments": "lines", "realtime": True, "model": None, "session": "x"},
+        {
+            "source": "a.mp4",
+            "transcript": "a.vtt",
+            "segments": "lines",
+            "realtime": True,
+            "model": None,
+            "transcriber": "moonshine",
+            "session": "x",
+        },
         {
             "source": "a.mp4",
             "transcript": None,
             "segments": "utterances",
             "realtime": False,
             "model": tmp_path,
+            "transcriber": "whisper",
             "session": None,
         },
     ]
@@ -81,10 +90,10 @@ def test_standard_output_holds_nothing_else(affectstream: Run, inline: FakeInlin
 
 
 def test_a_cut_source_is_told_after_the_summary(affectstream: Run, inline: FakeInline) -> None:
-    inline.cut = "clip.mp4 ends after 12.0 s of the 20.0 s that it declares"
+    inline.cut = "source clip.mp4: video declares 20.00 s and holds 12.00 s"
     outcome = affectstream("analyze", "clip.mp4")
     assert outcome.code == 1
-    assert outcome.err == f"affectstream: {inline.cut}\n"
+    assert outcome.err == f"affectstream: {inline.cut}; what is there was analysed, fetch it again for the rest\n"
     assert "real time" in outcome.out
 
 
@@ -136,6 +145,15 @@ def test_an_output_that_cannot_be_written(affectstream: Run, inline: FakeInline,
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
     assert "No such file or directory" in outcome.err
+
+
+def test_a_standard_output_that_was_closed_before_the_start(
+    affectstream: Run, inline: FakeInline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    outcome = affectstream("analyze", "clip.mp4", "--output", "-")
+    assert outcome.code == 2
+    assert outcome.err == "affectstream: output -: found a closed standard output; name a file, or leave it open\n"
 
 
 def test_a_full_disk_is_one_line(affectstream: Run, inline: FakeInline) -> None:

@@ -14,7 +14,7 @@ from av.stream import Disposition
 from media_making import Pictures, Sound, every, sine, write
 
 from stream.errors import SettingsError, SourceError
-from stream.sources.door import Address, Kind
+from stream.sources.address import Address, Kind
 from stream.sources.media import MediaSource
 from stream.sources.settings import MediaSettings
 from stream.timeline.packets import Item, VideoFrame
@@ -83,6 +83,19 @@ def test_protocols_that_open_other_things_are_refused(clip: Path, form: str) -> 
     line = refusal(form.format(clip))
     assert "protocol" in line
     assert "pass" not in line
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[half", "rtsp://user:secret@h:99999/x", "http://user:secret/x", "http://user:se/cret@h/x"]
+)
+def test_addresses_that_are_none_are_refused_without_showing_secrets(url: str) -> None:
+    line = refusal(url)
+    assert "a URL that can't be read" in line
+    assert not any(part in line for part in ("user", "se/cret", "secret"))
+
+
+def test_an_empty_name_is_told() -> None:
+    assert "an empty name" in refusal("")
 
 
 def test_a_file_whose_name_looks_like_a_protocol_is_a_file(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
