@@ -19,6 +19,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Revisions between the aligner and whoever iterates; beyond it the aligner waits."""
     call_deadline_s: float = 60.0
     """After which an operator that gives no answer counts as failed; a slow machine needs a second for 15 s of speech."""
+    stop_deadline_s: float = 1.0
+    """How long a session that is stopped waits for its reader; one that hears nothing from a pipe or a network is left."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

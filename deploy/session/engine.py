@@ -99,7 +99,7 @@ class Session:
         finally:
             self._stop()
             door.join(self._plan.engine.call_deadline_s)
-            reader.join(self._plan.engine.call_deadline_s)
+            reader.join(self._plan.engine.stop_deadline_s)
 
     def _stop(self) -> None:
         self._budget.close()

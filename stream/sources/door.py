@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import ssl
 import stat
+import threading
+from concurrent.futures import Future
 from typing import NamedTuple
 
 import av
@@ -75,7 +77,7 @@ def open_container(address: Address, settings: MediaSettings) -> InputContainer:
             options["ca_file"] = authorities
     timeouts = (settings.open_timeout_ns / NS_PER_SECOND, settings.read_timeout_ns / NS_PER_SECOND) if network else None
     try:
-        container = av.open(address.url, options=options, timeout=timeouts)
+        container = _opened(address.url, options, timeouts)
     except av.FFmpegError as error:
         # The original names the address, secrets and all.
         raise _refusal(address, error, settings) from None
@@ -85,6 +87,20 @@ def open_container(address: Address, settings: MediaSettings) -> InputContainer:
         container.close()
         raise
     return container
+
+
+def _opened(url: str, options: dict[str, str], timeouts: tuple[float, float] | None) -> InputContainer:
+    """Opens in a thread of its own: while FFmpeg waits for a pipe or a network, PyAV swallows an interrupt of the caller's."""
+    answer: Future[InputContainer] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(av.open(url, options=options, timeout=timeouts))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="opening", daemon=True).start()
+    return answer.result()
 
 
 def choose_tracks(container: InputContainer, address: Address, settings: MediaSettings) -> Tracks:
