@@ -31,7 +31,7 @@ def demo(
     from stream.errors import PublishingError
 
     err = terminal.stderr()
-    path = _clip() if source is None else _existing(source)
+    path = _clip() if source is None else _readable(source)
     with _publisher() as publisher:
         with terminal.working(err, "Loading the model"):
             from deploy.inline import LoadedOperators, open_session
@@ -69,12 +69,12 @@ def _clip() -> str:
     return str(clip.path)
 
 
-def _existing(source: str) -> str:
-    """Tells about a wrong path before the model is loaded."""
-    from stream.errors import SourceError
+def _readable(source: str) -> str:
+    """Tells about a file that can't be used before the model is loaded and the subscriber waits."""
+    from stream.sources.media import MediaSource
 
-    if source != "-" and "://" not in source and not Path(source).exists():
-        raise SourceError(f"source {source}", found="no such file")
+    if source != "-" and "://" not in source and not Path(source).is_fifo():
+        MediaSource(source).close()
     return source
 
 

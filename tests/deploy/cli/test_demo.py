@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def clip(tmp_path: Path) -> str:
-    path = tmp_path / "clip.mp4"
-    path.touch()
+    path = tmp_path / "clip.wav"
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(bytes(32_000))
     return str(path)
 
 
@@ -75,7 +78,13 @@ def test_a_cut_source_is_told_once(affectstream: Run, inline: FakeInline, clip: 
     assert (outcome.out + outcome.err).count("clip.mp4 ends early") == 1
 
 
-def test_a_missing_file_is_told_before_anything_is_loaded(affectstream: Run, inline: FakeInline) -> None:
-    outcome = affectstream("demo", "none.mp4")
-    assert (outcome.code, outcome.err) == (2, "affectstream: source none.mp4: found no such file\n")
+def test_what_can_not_be_played_is_told_before_anything_is_loaded(
+    affectstream: Run, inline: FakeInline, tmp_path: Path
+) -> None:
+    (tmp_path / "text.mp4").write_text("no film")
+    for name, found in (("none.mp4", "no such file"), ("text.mp4", "found text")):
+        outcome = affectstream("demo", str(tmp_path / name))
+        assert outcome.code == 2
+        assert found in outcome.err
+        assert outcome.err.count("\n") == 1
     assert inline.asked == []
