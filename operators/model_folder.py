@@ -30,6 +30,7 @@ ENCODERS = {
 }
 """The registered encoder of each modality, and how many features its heads read."""
 FUSION_METHODS = ("decision",)
+_FOREIGN = "these weights are of another model: take those that its description was written for"
 
 
 def load_model(folder: Path | None = None, device: str = "cpu") -> AffectModel:
@@ -95,11 +96,11 @@ def load_weights(path: Path, modules: nn.Module) -> None:
     for name in sorted(expected.keys() | tensors.keys()):
         what = f"tensor {name} of {path}"
         if name not in tensors:
-            raise ModelFolderError(what, found="nothing", expected=_shape(expected[name]))
+            raise ModelFolderError(what, found="nothing", expected=_shape(expected[name]), fix=_FOREIGN)
         if name not in expected:
-            raise ModelFolderError(what, found=_shape(tensors[name]), expected="no such tensor")
+            raise ModelFolderError(what, found=_shape(tensors[name]), expected="no such tensor", fix=_FOREIGN)
         if _shape(tensors[name]) != _shape(expected[name]):
-            raise ModelFolderError(what, found=_shape(tensors[name]), expected=_shape(expected[name]))
+            raise ModelFolderError(what, found=_shape(tensors[name]), expected=_shape(expected[name]), fix=_FOREIGN)
         if not bool(torch.isfinite(tensors[name]).all()):
             raise ModelFolderError(what, found="a value that is not finite")
     modules.load_state_dict(tensors)

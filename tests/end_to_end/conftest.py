@@ -8,9 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import msgspec
 import numpy as np
 import pytest
 
+from deploy.cli.app import run
 from deploy.demo_clip import mux_still
 from deploy.inline import LoadedOperators
 
@@ -57,6 +59,60 @@ def affectstream() -> Command:
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
     return run
+
+
+@pytest.fixture
+def sound(write_media: Callable[..., Path], tmp_path: Path) -> Path:
+    return write_media(tmp_path / "sound.wav", seconds=2, video=False)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def refusal(self) -> str:
+        """The one line that tells what the user has to mend, and nothing else anywhere."""
+        assert (self.code, self.out) == (2, ""), self
+        return self.error
+
+    @property
+    def error(self) -> str:
+        """The one line on standard error."""
+        assert self.err.startswith("affectstream: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        return self.err
+
+
+@pytest.fixture
+def analyze(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """`affectstream analyze` in this process and an empty folder; also what libraries write by themselves is caught."""
+    monkeypatch.chdir(tmp_path)
+
+    def analyze(*arguments: str | Path) -> Outcome:
+        outcome = Outcome(run(["analyze", *map(str, arguments)]), *capfd.readouterr())
+        assert ("Traceback" in outcome.err) == ("--debug" in arguments)
+        return outcome
+
+    return analyze
+
+
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails where the model is loaded before the error is told."""
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("deploy.inline.LoadedOperators", load)
+
+
+@pytest.fixture
+def loaded(operators: LoadedOperators, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real operators, loaded once for all tests."""
+    monkeypatch.setattr(operators, "close", lambda: None)
+    monkeypatch.setattr("deploy.inline.LoadedOperators", lambda *_, **__: operators)
 
 
 def _write_media(path: Path, *, seconds: float = 3.0, video: bool = True, audio: bool = True) -> Path:
