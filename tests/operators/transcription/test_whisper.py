@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,18 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(monkeypatch: pyte
     with pytest.raises(MissingExtraError, match=r'pip install "affectstream\[whisper\]"') as caught:
         WhisperTranscriber()
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_nobody_has_fetched_is_told_with_the_command_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise FileNotFoundError("a long story about caches")
+
+    for name, attribute in (("faster_whisper", "WhisperModel"), ("faster_whisper.tokenizer", "Tokenizer")):
+        module = types.ModuleType(name)
+        setattr(module, attribute, absent)
+        monkeypatch.setitem(sys.modules, name, module)
+    with pytest.raises(ModelFolderError, match=r"found nothing on this machine.*hf download Systran/faster-whisper-base\.en$"):
+        WhisperTranscriber("base.en")
 
 
 @needs_extra
