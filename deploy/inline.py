@@ -116,7 +116,6 @@ class InlineSession:
         self.duration_ns = source.duration_ns
         self._media = source
         self._sources: list[ReadableSource] = [source] if transcript is None else [source, transcript]
-        self._realtime = realtime
         self._stopped = threading.Event()
         self._begun_s: float | None = None
         self._summary: SessionSummary | None = None
@@ -140,7 +139,7 @@ class InlineSession:
                 engine=settings.engine,
                 provisionals=provisional,
             ),
-            pace=self._pace,
+            pace=self._pace if realtime else None,
         )
 
     @property
@@ -184,6 +183,7 @@ class InlineSession:
     def close(self) -> None:
         """Stops the session, frees its sources and ends the operators that were loaded for it alone."""
         self._stopped.set()
+        self._session.stop()
         for source in self._sources:
             source.close()
         if self._owned is not None:
@@ -197,11 +197,9 @@ class InlineSession:
 
     def _pace(self, arrival_ns: int) -> bool:
         """In real time, waits until the wall clock has come to `arrival_ns`; False once the session is stopped."""
-        if self._realtime:
-            if self._begun_s is None:
-                self._begun_s = time.monotonic()
-            self._stopped.wait(max(0.0, self._begun_s + arrival_ns / 1e9 - time.monotonic()))
-        return not self._stopped.is_set()
+        if self._begun_s is None:
+            self._begun_s = time.monotonic()
+        return not self._stopped.wait(max(0.0, self._begun_s + arrival_ns / 1e9 - time.monotonic()))
 
     def _wall_ns(self) -> int | None:
         return None if self._begun_s is None else round((time.monotonic() - self._begun_s) * 1e9)

@@ -75,6 +75,8 @@ def run_pipeline(media: str, operators: LoadedOperators) -> PipelineRun:
     with open_session(media, operators=operators, session="bench") as session:
         for prediction in session:
             result = prediction.result
+            if result.kind == "utterance" and "speech" not in prediction.measured.latency_ms:
+                continue  # nothing new was heard: what its last provisional had computed was used again
             plan.append(
                 PlannedSegment(
                     start_ns=result.start_ns,

@@ -1,6 +1,6 @@
 """The session engine: readers, operator threads, the door, the aligner and the segment operators, for either runtime.
 
-The reader stamps each read with its arrival and hands its items to the operators of their stream; what they give joins the
+The reader stamps each read with its arrival and hands its items to the operators of their streams; what they give joins the
 read again at the door, in order, so that thread timing changes nothing. Only the door touches the aligner.
 """
 
@@ -18,6 +18,7 @@ from deploy.session.predicting import Predictor
 from deploy.session.queues import Budget, Channel
 from deploy.session.reading import Read, read_virtual
 from deploy.settings import EngineSettings
+from operators.batching import as_operator_error
 from operators.interface import StreamOperator
 from stream.prediction import Prediction
 from stream.sources.readable import ReadableSource
@@ -42,35 +43,37 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class _Ticket(msgspec.Struct, frozen=True, eq=False):
-    """One read on its way to the door: items, and answers of operators that are still at work."""
+    """Consecutive reads on their way to the door, and what each operator will give for their items."""
 
-    arrival_ns: int
-    parts: list[Item | _Answer]
+    reads: list[tuple[int, list[Item | _Answer]]]
+    answers: dict[str, Future[list[list[Item] | Exception]]]
 
 
 class _Answer(msgspec.Struct, frozen=True, eq=False):
-    """What an operator will give for one item of its input."""
+    """The place of what an operator will give for an item, among all that it gives for the ticket."""
 
     operator: str
     item: Item
-    future: Future[list[Item]]
+    place: int
 
 
 class Session:
     """One session from its sources to its predictions; iterate it once.
 
     Readable sources run on virtual time: nothing is dropped, queues make the reader wait, and a run is a function of the
-    sources. `pace` is called with each arrival before the read is taken, and may wait (real time) or stop (False).
+    sources. `pace`, where given, is called with each arrival before the read is taken on, and may wait (real time) or stop
+    the session (False); without it, reads are taken on in groups.
     """
 
-    def __init__(self, plan: SessionPlan, pace: Callable[[int], bool] = lambda _: True) -> None:
+    def __init__(self, plan: SessionPlan, pace: Callable[[int], bool] | None = None) -> None:
         self._plan = plan
         self._pace = pace
         self._aligner = Aligner(plan.streams, plan.timeline)
         self._budget = Budget(plan.engine.budget_bytes, plan.engine.budget_span_ns)
         self._tickets: Channel[_Ticket] = Channel(capacity=1 << 20)  # the budget is what bounds it
         self._answers: Channel[Future[Prediction]] = Channel(plan.engine.predictions_under_way)
-        self._threads = {op.name: OperatorThread(op.name) for ops in plan.operators.values() for op in ops}
+        self._operators = {op.name: op for ops in plan.operators.values() for op in ops}
+        self._threads = {name: OperatorThread(name) for name in self._operators}
         self._declared = {stream.name for stream in plan.streams}
         self._position_ns = 0
 
@@ -97,11 +100,12 @@ class Session:
             for answer in self._answers:
                 yield await_result("prediction", answer, self._plan.engine.call_deadline_s)
         finally:
-            self._stop()
+            self.stop()
             door.join(self._plan.engine.call_deadline_s)
             reader.join(self._plan.engine.stop_deadline_s)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Ends the session where it stands, from any thread: what has been decided and not yet been read is forgotten."""
         self._budget.close()
         self._tickets.close(discard=True)
         self._answers.close(discard=True)
@@ -111,10 +115,10 @@ class Session:
     def _read(self) -> None:
         """The reader's thread: owns the sources."""
         try:
-            for read in read_virtual(self._plan.sources):
-                if not self._pace(read.arrival_ns) or not self._budget.acquire(read.size, read.arrival_ns):
+            for group in self._groups():
+                if not self._budget.acquire(sum(read.size for read in group), group[0].arrival_ns):
                     break
-                if not self._tickets.put(self._dispatch(read)):
+                if not self._tickets.put(self._dispatch(group)):
                     break
             self._tickets.close()
         except Exception as error:  # raised again where the session is iterated
@@ -123,33 +127,54 @@ class Session:
             for source in self._plan.sources:
                 source.close()
 
-    def _dispatch(self, read: Read) -> _Ticket:
+    def _groups(self) -> Iterator[list[Read]]:
+        """Reads that go to the operators together: one by one where they are paced."""
+        group: list[Read] = []
+        for read in read_virtual(self._plan.sources):
+            if self._pace is not None:
+                if not self._pace(read.arrival_ns):
+                    return
+                yield [read]
+                continue
+            if group and read.arrival_ns - group[0].arrival_ns > self._plan.engine.group_span_ns:
+                yield group
+                group = []
+            group.append(read)
+        if group:
+            yield group
+
+    def _dispatch(self, group: list[Read]) -> _Ticket:
+        """Hands the items of a group to the operators of their streams; a ticket says where the answers belong."""
+        inputs: dict[str, list[Item]] = {name: [] for name in self._threads}
+        reads = [(read.arrival_ns, [part for item in read.items for part in self._parts(item, inputs)]) for read in group]
+        answers = {
+            name: self._threads[name].submit(_call_all, self._operators[name], items) for name, items in inputs.items() if items
+        }
+        return _Ticket(reads, answers)
+
+    def _parts(self, item: Item, inputs: dict[str, list[Item]]) -> list[Item | _Answer]:
+        names = item.streams if isinstance(item, EpochStart) else (item.stream,)
+        operators = [op for name in names for op in self._plan.operators.get(name, ())]
         parts: list[Item | _Answer] = []
-        for item in read.items:
-            names = item.streams if isinstance(item, EpochStart) else (item.stream,)
-            operators = [op for name in names for op in self._plan.operators.get(name, ())]
-            # A stream that an operator gives again under its own name reaches the door through the operator alone.
-            transformed = isinstance(item, Packet | Bound) and any(op.output == item.stream for op in operators)
-            if not transformed and not isinstance(item, StreamEnd):
-                parts.append(item)
-            for operator in operators:
-                answer = self._threads[operator.name].submit(_call, operator, item)
-                parts.append(_Answer(operator.name, item, answer))
-            if isinstance(item, StreamEnd):
-                parts.append(item)
-        return _Ticket(read.arrival_ns, parts)
+        for operator in operators:
+            parts.append(_Answer(operator.name, item, len(inputs[operator.name])))
+            inputs[operator.name].append(item)
+        # A stream that an operator gives again under its own name reaches the door through the operator alone.
+        if isinstance(item, Packet | Bound) and any(op.output == item.stream for op in operators):
+            return parts
+        return [*parts, item] if isinstance(item, StreamEnd) else [item, *parts]
 
     def _align(self) -> None:
         """The door's thread: owns the aligner."""
         arrival_ns = 0
         try:
             for ticket in self._tickets:
-                arrival_ns = ticket.arrival_ns
-                for part in ticket.parts:
-                    for item in self._items(part):
-                        self._publish(self._aligner.push(item, arrival_ns))
+                for arrival_ns, parts in ticket.reads:  # noqa: B007 - the last one is when the session closes
+                    for part in parts:
+                        for item in self._items(part, ticket):
+                            self._publish(self._aligner.push(item, arrival_ns))
+                    self._position_ns = arrival_ns
                 self._budget.release()
-                self._position_ns = arrival_ns
             for source in self._plan.sources:
                 for stream, count in source.dropped.items():
                     self._aligner.ledger.received_and_dropped(stream, "refused", count)
@@ -159,10 +184,13 @@ class Session:
             self._answers.close(error)
             self._budget.close()
 
-    def _items(self, part: Item | _Answer) -> list[Item]:
+    def _items(self, part: Item | _Answer, ticket: _Ticket) -> list[Item]:
         if not isinstance(part, _Answer):
             return [part]
-        items = await_result(part.operator, part.future, self._plan.engine.call_deadline_s)
+        answers = await_result(part.operator, ticket.answers[part.operator], self._plan.engine.call_deadline_s)
+        items = answers[part.place]
+        if isinstance(items, Exception):
+            raise as_operator_error(part.operator, items) from items
         if isinstance(part.item, Packet) and not any(isinstance(i, Packet) for i in items):
             stream = part.item.stream
             if all(i.stream == stream for i in items if isinstance(i, Bound)):
@@ -174,6 +202,18 @@ class Session:
             # Late packets are counted by the ledger; they have no prediction of their own.
             if isinstance(output, Revision) and (self._plan.provisionals or output.status != "provisional"):
                 self._answers.put(self._plan.predictor.submit(output))
+
+
+def _call_all(operator: StreamOperator, items: Sequence[Item]) -> list[list[Item] | Exception]:
+    """What an operator gives for each item; its error takes the place of what it could not give, and ends the list."""
+    answers: list[list[Item] | Exception] = []
+    for item in items:
+        try:
+            answers.append(_call(operator, item))
+        except Exception as error:  # raised at the door, after what came before it
+            answers.append(error)
+            break
+    return answers
 
 
 def _call(operator: StreamOperator, item: Item) -> list[Any]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 import msgspec
 
-from deploy.session.segment_input import segment_input
+from deploy.session.segment_input import same_sound, segment_input
 from operators.batching import Batcher
 from operators.interface import EMOTIONS, AffectResult, SegmentInput, SegmentModel, SpeechResult
 from stream.prediction import (
@@ -36,8 +36,9 @@ AffectBatcher = Batcher[tuple[SegmentInput, SpeechResult], AffectResult]
 class Predictor:
     """Runs the segment operators on revisions; answers come as futures, in any order.
 
-    Owns no thread: the two batchers do. `wall_ns` tells how far the session's pace has come (None where it has none),
-    for the lag that is measured in real time.
+    A revision of the same audio as the one before it in its lane is not transcribed again: half of all finals are decided on
+    what their last provisional has heard. Owns no thread: the two batchers do. `wall_ns` tells how far the session's pace
+    has come (None where it has none), for the lag that is measured in real time.
     """
 
     def __init__(
@@ -59,14 +60,16 @@ class Predictor:
         self._device = model.device
         self._host = host
         self._wall_ns = wall_ns
+        self._newest: dict[str, _Job] = {}
 
     def submit(self, revision: Revision) -> Future[Prediction]:
-        """Starts the prediction of one revision."""
+        """Starts the prediction of one revision; called by one thread."""
         job = _Job(self, revision)
         if revision.kind == "hole":
             job.done.set_result(self.prediction(revision, None, None, None, {}))
         else:
-            job.start()
+            job.start(self._newest.get(revision.lane))
+            self._newest[revision.lane] = job
         return job.done
 
     def prediction(
@@ -122,9 +125,14 @@ class _Job:
         self._segment = segment_input(revision, predictor._utterance)
         self._begun_s = time.perf_counter()
 
-    def start(self) -> None:
-        speech = self._predictor._speech.submit(self._segment, self._revision.end_ns)
-        speech.add_done_callback(self._step(self._fuse))
+    def start(self, before: _Job | None) -> None:
+        """Asks for the speech of the segment, unless the revision before in the lane has heard the same."""
+        self._reuses = before is not None and same_sound(before._segment, self._segment)
+        if before is not None and self._reuses:
+            self._speech = before._speech
+        else:
+            self._speech = self._predictor._speech.submit(self._segment, self._revision.end_ns)
+        self._speech.add_done_callback(self._step(self._fuse))
 
     def _fuse(self, speech: SpeechResult) -> None:
         spoken_s = time.perf_counter()
@@ -133,7 +141,9 @@ class _Job:
 
     def _finish(self, speech: SpeechResult, affect: AffectResult, spoken_s: float) -> None:
         now_s = time.perf_counter()
-        latency_ms = {**speech.elapsed_ms, "affect": (now_s - spoken_s) * 1e3, "total": (now_s - self._begun_s) * 1e3}
+        # What was heard for another revision took this one no time.
+        latency_ms = {} if self._reuses else dict(speech.elapsed_ms)
+        latency_ms |= {"affect": (now_s - spoken_s) * 1e3, "total": (now_s - self._begun_s) * 1e3}
         self.done.set_result(self._predictor.prediction(self._revision, self._segment, speech, affect, latency_ms))
 
     def _step(self, then: Callable[..., None]) -> Callable[[Future], None]:

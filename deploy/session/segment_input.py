@@ -38,6 +38,16 @@ def segment_input(revision: Revision, utterance: UtteranceSettings) -> SegmentIn
     )
 
 
+def same_sound(left: SegmentInput, right: SegmentInput) -> bool:
+    """Whether two inputs are alike in all that the speech stage looks at."""
+    return (
+        left.start_ns == right.start_ns
+        and left.speech_ns == right.speech_ns
+        and (left.text_state is None) == (right.text_state is None)
+        and np.array_equal(left.samples, right.samples)
+    )
+
+
 def _speech_span(revision: Revision, steps: list[SpeechActivity], utterance: UtteranceSettings) -> tuple[int, int] | None:
     """The padded span of speech inside the segment; None where there is less than the shortest utterance of it."""
     if revision.kind == "utterance":
