@@ -128,6 +128,7 @@ class _Job:
     def start(self, before: _Job | None) -> None:
         """Asks for the speech of the segment, unless the revision before in the lane has heard the same."""
         self._reuses = before is not None and same_sound(before._segment, self._segment)
+        self._speech: Future[SpeechResult]
         if before is not None and self._reuses:
             self._speech = before._speech
         else:

@@ -15,7 +15,7 @@ from stream.sources.media_clock import MediaClock, Verdict
 from stream.sources.readable import SourceStream
 from stream.sources.settings import MediaSettings
 from stream.sources.tracks import AudioTrack, TimedPacket, Track, VideoTrack
-from stream.timeline.packets import Bound, EpochStart, Item, StreamActive, StreamEnd, StreamIdle
+from stream.timeline.packets import Bound, EpochStart, Item, Modality, StreamActive, StreamEnd, StreamIdle
 from stream.timeline.time import from_ticks, to_seconds
 
 _NS_PER_US = 1_000
@@ -197,7 +197,14 @@ class MediaSource:
             )
         self._judge(failure)
         self._tell()
-        return [*items, *(StreamEnd(stream=track.name, at_ns=track.end_ns) for track in self._tracks.values())]
+        return [*items, *(StreamEnd(stream=track.name, at_ns=self._ends_at(track)) for track in self._tracks.values())]
+
+    def _ends_at(self, track: Track) -> int:
+        """Where a track ends: how long the last picture stays is a guess, which the end of the sound around it settles."""
+        sound_ns = max((each.end_ns for each in self._tracks.values() if each.modality is Modality.AUDIO), default=None)
+        if sound_ns is None or track.modality is not Modality.VIDEO or sound_ns <= track.bound_ns:
+            return track.end_ns
+        return min(track.end_ns, sound_ns)
 
     def _judge(self, failure: str | None) -> None:
         """Whether less was delivered than declared. A live source declares nothing; after a jump headers say nothing."""

@@ -28,6 +28,13 @@ class UtteranceSettings(msgspec.Struct, frozen=True, kw_only=True):
     silence_ns: int = 2 * NS_PER_SECOND
     """Length of the windows where nobody speaks (and of the grid where there is no audio)."""
 
+    def __post_init__(self) -> None:
+        if self.hang_over_ns < self.pad_ns:
+            raise SettingsError("setting hang_over_ns", found=self.hang_over_ns, expected=f"at least pad_ns, {self.pad_ns}")
+        least_ns = self.pad_ns + self.cut_search_ns
+        if self.longest_ns <= least_ns:
+            raise SettingsError("setting longest_ns", found=self.longest_ns, expected=f"more than pad + cut_search, {least_ns}")
+
 
 class WindowSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Fixed windows [k * hop, k * hop + length) of session time."""

@@ -88,9 +88,10 @@ class Utterances(Tiling):
 
     @property
     def provisional_end_ns(self) -> int:
-        """The padded end of the speech heard so far, for an utterance."""
+        """The padded end of the speech heard so far, for an utterance, and no instant that a cut for length may take away."""
         if self._speech is not None and self._speech.confirmed:
-            return self._speech.last_ns + self._settings.pad_ns
+            s = self._settings
+            return min(self._speech.last_ns + s.pad_ns, self.boundary_ns + s.longest_ns - s.pad_ns - s.cut_search_ns)
         return FOREVER_NS
 
     def _hear_silence(self) -> None:

@@ -474,3 +474,11 @@ def test_a_source_closed_from_another_thread_while_it_is_read_ends_cleanly(tmp_p
         if not source.ended:
             with pytest.raises(SourceError, match="closed source"):
                 source.read()
+
+
+def test_the_end_of_the_sound_settles_how_long_the_last_picture_stays(tmp_path: Path) -> None:
+    path = write(tmp_path / "ends.mkv", Pictures(every(100, 1000)), Sound(sine(0.92)))
+    assert read(path).controls == [
+        StreamEnd(stream="video", at_ns=920 * NS_PER_MS),
+        StreamEnd(stream="audio", at_ns=920 * NS_PER_MS),
+    ]

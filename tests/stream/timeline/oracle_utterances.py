@@ -108,7 +108,8 @@ class Utterances:
         """Note what is open after this item."""
         speech, opened = self.utterance(), []
         if speech:
-            tip = speech.last + self.settings.pad_ns
+            s = self.settings
+            tip = min(speech.last + s.pad_ns, self.boundary + s.longest_ns - s.pad_ns - s.cut_search_ns)
             opened = [Open("utterance", self.boundary, speech.epoch, driver, tip, speech.continues)]
         elif self.silence_epoch is not None:
             opened = [Open("silence", self.boundary, self.silence_epoch, driver)]

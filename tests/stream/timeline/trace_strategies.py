@@ -225,12 +225,11 @@ def policies() -> st.SearchStrategy[SegmentationSettings]:
         return st.sampled_from([round(count * STEP) for count in counts])
 
     utterances = st.builds(
-        UtteranceSettings,
+        lambda cut, **others: UtteranceSettings(longest_ns=cut[0] * STEP, cut_search_ns=cut[1] * STEP, **others),
+        cut=st.sampled_from([(5, 2), (5, 3), (8, 4), (14, 4), (14, 12)]),
         pad_ns=steps(0, 0.5, 1, 1.6),
         shortest_ns=steps(1, 2, 3),
-        longest_ns=steps(5, 8, 14),
         hang_over_ns=steps(2, 3, 4.5),
-        cut_search_ns=steps(2, 4, 20),
         silence_ns=steps(3, 5, 8.5),
     )
     windows = st.builds(WindowSettings, length_ns=steps(2, 4, 7.25), hop_ns=steps(2, 4, 5, 9))
