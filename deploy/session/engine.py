@@ -169,7 +169,7 @@ class Session:
         arrival_ns = 0
         try:
             for ticket in self._tickets:
-                for arrival_ns, parts in ticket.reads:  # noqa: B007 - the last one is when the session closes
+                for arrival_ns, parts in ticket.reads:
                     for part in parts:
                         for item in self._items(part, ticket):
                             self._publish(self._aligner.push(item, arrival_ns))
