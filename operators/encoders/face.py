@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 CROP_SIZE = 48
 INPUT_SIZE = 36
@@ -57,13 +60,16 @@ class FaceNetwork(nn.Module):
 
 
 class FaceCropEncoder:
-    """The packet encoder of faces: crops to embeddings, at the shapes of `BUCKETS` alone."""
+    """The packet encoder of faces: crops to embeddings, at the shapes of `BUCKETS` alone.
+
+    It keeps its own form of the network as it was given, which computes the same but for rounding.
+    """
 
     feature_dim = FEATURE_DIM
 
     def __init__(self, network: FaceNetwork, device: str = "cpu") -> None:
         self._device = torch.device(device)
-        self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)
+        self._network = _FoldedNetwork(copy.deepcopy(network).eval().requires_grad_(False).to(self._device))
 
     @torch.inference_mode()
     def infer(self, crops: np.ndarray) -> np.ndarray:
@@ -77,6 +83,45 @@ class FaceCropEncoder:
             faces = network_input(torch.from_numpy(padded).to(self._device, non_blocking=True))
             features[first : first + len(part)] = self._network(faces).cpu().numpy()[: len(part)]
         return features
+
+
+class _FoldedConvolution:
+    """A convolution that its batch normalisation has become part of: two passes over memory less."""
+
+    def __init__(self, layer: nn.Sequential) -> None:
+        convolution, norm = layer
+        assert isinstance(convolution, nn.Conv2d)  # `_convolution` makes nothing else
+        assert isinstance(norm, nn.BatchNorm2d)
+        folded = fuse_conv_bn_eval(convolution, norm)
+        self._weight = folded.weight.contiguous(memory_format=torch.channels_last)
+        self._bias = folded.bias
+        self._stride, self._padding = convolution.stride, convolution.padding
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.conv2d(x, self._weight, self._bias, self._stride, self._padding)
+
+
+class _FoldedNetwork:
+    """What a `FaceNetwork` that will not be trained further computes: plain calls on tensors, for one or two crops a call."""
+
+    def __init__(self, network: FaceNetwork) -> None:
+        self._layers = [_folded(layer) for layer in network.layers if not isinstance(layer, nn.ReLU)]
+        self._embedding = network.embedding
+
+    def __call__(self, faces: Tensor) -> Tensor:
+        x = faces
+        for first, second in self._layers:
+            y = first(x).relu_()
+            x = y if second is None else second(y).add_(x).relu_()
+        return functional.linear(x.mean(dim=(2, 3)), self._embedding.weight, self._embedding.bias).relu_()
+
+
+def _folded(layer: nn.Module) -> tuple[_FoldedConvolution, _FoldedConvolution | None]:
+    """A convolution and nothing, or the two of a block."""
+    if isinstance(layer, _Block):
+        return _FoldedConvolution(layer.first), _FoldedConvolution(layer.second)
+    assert isinstance(layer, nn.Sequential)  # the network has no other layers
+    return _FoldedConvolution(layer), None
 
 
 def normalise(crops: Tensor) -> Tensor:

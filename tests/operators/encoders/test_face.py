@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.encoders.face import FEATURE_DIM, FaceCropEncoder, FaceNetwork
+from operators.encoders.face import FEATURE_DIM, FaceCropEncoder, FaceNetwork, network_input
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,22 @@ def test_shapes_change_only_rounding(encoder: FaceCropEncoder) -> None:
     batch = crops(11)
     alone = np.concatenate([encoder.infer(crop[None]) for crop in batch])
     np.testing.assert_allclose(encoder.infer(batch), alone, atol=1e-4)
+
+
+def test_what_is_folded_computes_what_was_trained() -> None:
+    torch.manual_seed(1)
+    network = FaceNetwork()
+    for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        torch.nn.init.normal_(norm.running_mean)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
+        torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
+        torch.nn.init.normal_(norm.bias)
+    features = FaceCropEncoder(network).infer(crops(8))
+    assert network.training
+    with torch.inference_mode():
+        expected = network.eval()(network_input(torch.from_numpy(crops(8))))
+    assert (expected > 0).float().mean() > 0.2
+    torch.testing.assert_close(torch.from_numpy(features), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_small_enough_to_ship() -> None:
