@@ -216,9 +216,10 @@ class Moonshine:
             logits, *values = self._decoder.run(["logits", *(f"present.{key}" for key in keys)], feed)
             scores = logits[0, -1]
             token = self.END + int(np.argmax(scores[self.END : self.FIRST_SPECIAL]))
-            peak = float(scores.max())
-            total = float(np.exp(scores - np.float32(peak)).sum())
-            log_probabilities.append(float(scores[token]) - peak - math.log(total))
+            peak = scores.max()
+            above = float(scores[token]) - float(peak)
+            np.exp(np.subtract(scores, peak, out=scores), out=scores)
+            log_probabilities.append(above - math.log(float(scores.sum())))
             if token == self.END:
                 break
             ids.append(token)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -26,36 +28,50 @@ class TrackingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long landmarks are kept to be interpolated."""
 
 
+Point = Sequence[float]
+Box = Sequence[float]
+
+
 class _Track:
-    """One person: the last place, in heights of the picture, its motion, and the landmarks of the last seconds."""
+    """One person: the last place, in heights of the picture, its motion, and the landmarks of the last seconds.
+
+    Places are plain numbers: of five points, arrays cost ten times what is computed.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.points = np.zeros((5, 2))
-        self.box = np.zeros(4)
-        self.velocity = np.zeros(2)
+        self.points: Sequence[Point] = ()
+        self.box: Box = ()
+        self.velocity = (0.0, 0.0)
         self.seen_ns: deque[int] = deque()
         self.landmarks: deque[np.ndarray] = deque()
 
-    def see(self, points: np.ndarray, box: np.ndarray, landmarks: np.ndarray, at_ns: int) -> None:
+    def see(self, points: Sequence[Point], box: Box, landmarks: np.ndarray, at_ns: int) -> None:
         if self.seen_ns:
-            measured = (points.mean(axis=0) - self.points.mean(axis=0)) / max(to_seconds(at_ns - self.seen_ns[-1]), 1e-3)
+            elapsed = max(to_seconds(at_ns - self.seen_ns[-1]), 1e-3)
+            (x, y), (old_x, old_y) = _middle(points), _middle(self.points)
+            right, down = (x - old_x) / elapsed, (y - old_y) / elapsed
             # The second sighting gives the only motion there is; later ones share it with the past, against jitter.
-            self.velocity = measured if len(self.seen_ns) == 1 else (self.velocity + measured) / 2
+            if len(self.seen_ns) > 1:
+                right, down = (self.velocity[0] + right) / 2, (self.velocity[1] + down) / 2
+            self.velocity = right, down
         self.points, self.box = points, box
         self.seen_ns.append(at_ns)
         self.landmarks.append(landmarks)
 
-    def cost(self, points: np.ndarray, box: np.ndarray, at_ns: int, settings: TrackingSettings) -> float:
+    def cost(self, points: Sequence[Point], box: Box, at_ns: int, settings: TrackingSettings) -> float:
         """How badly a detection fits where this face should be by now, infinite where it is someone else."""
         elapsed = to_seconds(at_ns - self.seen_ns[-1])
-        moved = self.velocity * elapsed
-        sizes = _size(self.box), _size(box)
-        distance = float(np.linalg.norm(self.points + moved - points, axis=1).mean()) / max(sum(sizes) / 2, 1e-6)
-        ratio = max(sizes) / max(min(sizes), 1e-6)
+        right, down = self.velocity[0] * elapsed, self.velocity[1] * elapsed
+        small, large = sorted((_size(self.box), _size(box)))
+        pairs = zip(self.points, points, strict=True)
+        apart = sum(math.hypot(old_x + right - x, old_y + down - y) for (old_x, old_y), (x, y) in pairs) / len(points)
+        distance = apart / max((small + large) / 2, 1e-6)
+        ratio = max(large, 1e-6) / max(small, 1e-6)
         if distance > settings.reach + settings.reach_per_second * elapsed or ratio > settings.ratio:
-            return float("inf")
-        return distance + (1 - _overlap(self.box + np.tile(moved, 2), box)) / 2 + float(np.log(ratio))
+            return math.inf
+        x1, y1, x2, y2 = self.box
+        return distance + (1 - _overlap((x1 + right, y1 + down, x2 + right, y2 + down), box)) / 2 + math.log(ratio)
 
 
 class Tracker:
@@ -71,15 +87,14 @@ class Tracker:
 
         `aspect` is the picture's width over its height, so that distances mean the same in both directions.
         """
-        scale = np.array([aspect, 1.0])
-        points = detections.landmarks * scale
-        boxes = detections.boxes * np.tile(scale, 2)
+        points = (detections.landmarks * np.array([aspect, 1.0])).tolist()
+        boxes = (detections.boxes * np.array([aspect, 1.0, aspect, 1.0])).tolist()
         self._tracks = {n: t for n, t in self._tracks.items() if at_ns - t.seen_ns[-1] <= self._settings.keep_ns}
         pairs = [
             (cost, number, index)
             for number, track in self._tracks.items()
             for index in range(len(detections))
-            if (cost := track.cost(points[index], boxes[index], at_ns, self._settings)) != float("inf")
+            if (cost := track.cost(points[index], boxes[index], at_ns, self._settings)) < math.inf
         ]
         assigned: dict[int, int] = {}
         for _, number, index in sorted(pairs):
@@ -118,11 +133,17 @@ class Tracker:
         self._tracks = {}
 
 
-def _size(box: np.ndarray) -> float:
-    return float(np.sqrt(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)))
+def _middle(points: Sequence[Point]) -> tuple[float, float]:
+    return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
 
 
-def _overlap(left: np.ndarray, right: np.ndarray) -> float:
+def _size(box: Box) -> float:
+    return math.sqrt(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0))
+
+
+def _overlap(left: Box, right: Box) -> float:
     """Intersection over union of two boxes (x1, y1, x2, y2)."""
-    shared = np.maximum(np.minimum(left[2:], right[2:]) - np.maximum(left[:2], right[:2]), 0).prod()
-    return float(shared / max(_size(left) ** 2 + _size(right) ** 2 - shared, 1e-9))
+    width = max(min(left[2], right[2]) - max(left[0], right[0]), 0.0)
+    height = max(min(left[3], right[3]) - max(left[1], right[1]), 0.0)
+    shared = width * height
+    return shared / max(_size(left) ** 2 + _size(right) ** 2 - shared, 1e-9)

@@ -119,7 +119,10 @@ class MoonshineTranscriber:
 
 
 def _likeliest(logits: np.ndarray) -> tuple[int, float]:
-    """The likeliest token that is text or the end, and its log-probability among all (float32 (32768,) logits)."""
+    """The likeliest token that is text or the end, and its log-probability among all (float32 (32768,) logits, used up)."""
     token = END + int(np.argmax(logits[END:FIRST_SPECIAL]))
-    peak = float(logits.max())
-    return token, float(logits[token]) - peak - math.log(float(np.exp(logits - np.float32(peak)).sum()))
+    peak = logits.max()
+    above = float(logits[token]) - float(peak)
+    # In place: another array of this size is fetched from the system each time, page by page.
+    np.exp(np.subtract(logits, peak, out=logits), out=logits)
+    return token, above - math.log(float(logits.sum()))

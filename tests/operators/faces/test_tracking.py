@@ -171,6 +171,14 @@ def test_every_detection_has_one_track_and_no_two_share_one(frames: list[list[tu
         highest = max([highest, *tracks])
 
 
+def test_faces_without_extent_are_told_apart_by_place() -> None:
+    tracker = Tracker()
+    for k, order in enumerate([(100, 400), (400, 100)]):
+        found = detections([(x, 100) for x in order], size=0)
+        tracks = tracker.update(found, k * PERIOD_NS, aspect=WIDTH / HEIGHT)
+        assert dict(zip(order, tracks, strict=True)) == {100: 0, 400: 1}
+
+
 def test_landmarks_between_picks_lie_on_the_line_between_them() -> None:
     tracker = Tracker()
     first, second = detections([(100, 100)]), detections([(120, 90)])
