@@ -46,6 +46,8 @@ from stream.timeline.watermark import StreamDeclaration
 
 TranscriberName = Literal["moonshine", "whisper"]
 """`moonshine` ships; `whisper` is an extra, and measures the times of its words."""
+AFFECT_BATCH = 16
+"""Segments that are fused at once: with more, a text costs no less."""
 
 
 class LoadedOperators:
@@ -72,7 +74,7 @@ class LoadedOperators:
         self.detector = CenterFaceDetector()
         self.voice = SileroNetwork()
         self.speech: SpeechBatcher = Batcher("speech", SpeechStage(encoder, words).infer)
-        self.affect: AffectBatcher = Batcher("affect", self.model.infer)
+        self.affect: AffectBatcher = Batcher("affect", self.model.infer, max_batch=AFFECT_BATCH)
 
     def close(self) -> None:
         """Ends the two threads, after the calls that are under way."""
@@ -132,6 +134,7 @@ class InlineSession:
                     operators.affect,
                     operators.model,
                     _utterance_settings(settings.timeline),
+                    patience_s=0.0 if realtime else settings.engine.batch_patience_s,
                     host=platform.node(),
                     wall_ns=self._wall_ns,
                 ),

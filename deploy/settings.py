@@ -18,8 +18,12 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     group_span_ns: int = NS_PER_SECOND // 2
     """Session time that goes to the operators in one piece where nobody waits for it: an operator that works on one stretch
     keeps its weights in the core's cache (voice activity: .18 ms a step, against .28 where threads take turns)."""
-    predictions_under_way: int = 8
-    """Revisions between the aligner and whoever iterates; beyond it the aligner waits."""
+    predictions_under_way: int = 24
+    """Revisions between the aligner and whoever iterates; beyond it the aligner waits. One batch of the fusion, and those
+    that are being heard meanwhile."""
+    batch_patience_s: float = 0.75
+    """Wall-clock time for which a segment waits to be fused together with others, where nobody waits for it: the 42 MB of the
+    text encoder's weights come from memory once for all of them (12 ms a text alone, 3.5 in 16). In real time none waits."""
     call_deadline_s: float = 60.0
     """After which an operator that gives no answer counts as failed; a slow machine needs a second for 15 s of speech."""
     stop_deadline_s: float = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -17,33 +18,48 @@ Result = TypeVar("Result")
 
 
 class BatchQueue(Generic[Request]):
-    """Requests in order of their event-time deadline; pure, owned by one caller.
+    """Requests in order of their event-time deadline; pure, owned by one caller, who tells the time.
 
-    A batch holds requests of one bucket only (model digest and padded shape), so that it is one call at one shape.
+    A batch holds requests of one bucket only (model digest and padded shape), so that it is one call at one shape. It is
+    due when it is full, or when one of its bucket's requests will wait for others no longer.
     """
 
     def __init__(self, max_batch: int) -> None:
         self._max_batch = max_batch
         self._order = itertools.count()
-        self._buckets: dict[Hashable, list[tuple[int, int, Request]]] = {}
+        self._buckets: dict[Hashable, list[tuple[int, int, float, Request]]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))
 
-    def push(self, request: Request, deadline_ns: int, bucket: Hashable = None) -> None:
+    def push(self, request: Request, deadline_ns: int, bucket: Hashable = None, *, waits_until_s: float = -math.inf) -> None:
         """Adds a request; those of equal deadline keep the order in which they came."""
-        heapq.heappush(self._buckets.setdefault(bucket, []), (deadline_ns, next(self._order), request))
+        heapq.heappush(self._buckets.setdefault(bucket, []), (deadline_ns, next(self._order), waits_until_s, request))
 
-    def pop_batch(self) -> list[Request]:
-        """The most urgent request and the next most urgent of its bucket, at most `max_batch`; empty when there is none."""
-        if not self._buckets:
+    def pop_batch(self, now_s: float = math.inf) -> list[Request]:
+        """Of the batches that are due, the one with the most urgent request, its requests in order; empty when none is due."""
+        due = [name for name in self._buckets if self._due_s(name) <= now_s]
+        if not due:
             return []
-        bucket = min(self._buckets, key=lambda name: self._buckets[name][0][:2])
+        bucket = min(due, key=lambda name: self._buckets[name][0][:2])
         heap = self._buckets[bucket]
-        batch = [heapq.heappop(heap)[2] for _ in range(min(self._max_batch, len(heap)))]
+        batch = [heapq.heappop(heap)[-1] for _ in range(min(self._max_batch, len(heap)))]
         if not heap:
             del self._buckets[bucket]
         return batch
+
+    def next_due_s(self) -> float:
+        """When the next batch is due as things stand, in the caller's time; infinite when nothing is queued."""
+        return min(map(self._due_s, self._buckets), default=math.inf)
+
+    def flush(self) -> None:
+        """Nothing that is queued waits for others any longer."""
+        for bucket, heap in self._buckets.items():
+            self._buckets[bucket] = [(deadline_ns, order, -math.inf, request) for deadline_ns, order, _, request in heap]
+
+    def _due_s(self, bucket: Hashable) -> float:
+        heap = self._buckets[bucket]
+        return -math.inf if len(heap) >= self._max_batch else min(waits_until_s for _, _, waits_until_s, _ in heap)
 
 
 class Batcher(Generic[Request, Result]):
@@ -63,15 +79,24 @@ class Batcher(Generic[Request, Result]):
         self._thread = threading.Thread(target=self._run, name=f"batcher-{name}", daemon=True)
         self._thread.start()
 
-    def submit(self, request: Request, deadline_ns: int, bucket: Hashable = None) -> Future[Result]:
-        """Queues a request; raises `OperatorError` once closed."""
+    def submit(self, request: Request, deadline_ns: int, bucket: Hashable = None, *, patience_s: float = 0.0) -> Future[Result]:
+        """Queues a request, which waits for others of its bucket at most `patience_s` seconds while they make no full batch.
+
+        Raises `OperatorError` once closed.
+        """
         future: Future[Result] = Future()
         with self._changed:
             if self._closed:
                 raise OperatorError(f"operator {self.name}", found="closed", expected="open", fix="open a new session")
-            self._queue.push((request, future), deadline_ns, bucket)
+            self._queue.push((request, future), deadline_ns, bucket, waits_until_s=time.monotonic() + patience_s)
             self._changed.notify()
         return future
+
+    def flush(self) -> None:
+        """Nothing more will come soon: what is queued waits for no others."""
+        with self._changed:
+            self._queue.flush()
+            self._changed.notify()
 
     def close(self, deadline_s: float = 10.0) -> None:
         """Takes nothing more and waits until what is queued has been answered, at most `deadline_s` seconds.
@@ -87,11 +112,11 @@ class Batcher(Generic[Request, Result]):
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not len(self._queue):
+                while not (batch := self._queue.pop_batch(math.inf if self._closed else time.monotonic())):
                     if self._closed:
                         return
-                    self._changed.wait()
-                batch = self._queue.pop_batch()
+                    waits_until_s = self._queue.next_due_s()
+                    self._changed.wait(None if waits_until_s == math.inf else max(0.0, waits_until_s - time.monotonic()))
             before_ns = time.thread_time_ns()
             answer_batch(self.name, self._infer, batch)
             self.busy_ns += time.thread_time_ns() - before_ns

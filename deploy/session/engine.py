@@ -179,6 +179,7 @@ class Session:
                 for stream, count in source.dropped.items():
                     self._aligner.ledger.received_and_dropped(stream, "refused", count)
             self._publish(self._aligner.close(arrival_ns))
+            self._plan.predictor.finish()
             self._answers.close()
         except Exception as error:  # raised again where the session is iterated
             self._answers.close(error)

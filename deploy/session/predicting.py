@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -37,7 +38,8 @@ class Predictor:
     """Runs the segment operators on revisions; answers come as futures, in any order.
 
     A revision of the same audio as the one before it in its lane is not transcribed again: half of all finals are decided on
-    what their last provisional has heard. Owns no thread: the two batchers do. `wall_ns` tells how far the session's pace
+    what their last provisional has heard. Owns no thread: the two batchers do. `patience_s` is how long a segment that has
+    been heard waits for others, so that they are fused together. `wall_ns` tells how far the session's pace
     has come (None where it has none), for the lag that is measured in real time.
     """
 
@@ -49,6 +51,7 @@ class Predictor:
         model: SegmentModel,
         utterance: UtteranceSettings,
         *,
+        patience_s: float = 0.0,
         host: str | None = None,
         wall_ns: Callable[[], int | None] = lambda: None,
     ) -> None:
@@ -58,9 +61,13 @@ class Predictor:
         self._utterance = utterance
         self._model = ModelIdentity(name=model.name, digest=model.digest, licence=model.licence)
         self._device = model.device
+        self._patience_s = patience_s
         self._host = host
         self._wall_ns = wall_ns
         self._newest: dict[str, _Job] = {}
+        self._lock = threading.Lock()
+        self._unheard = 0
+        self._finished = False
 
     def submit(self, revision: Revision) -> Future[Prediction]:
         """Starts the prediction of one revision; called by one thread."""
@@ -68,9 +75,29 @@ class Predictor:
         if revision.kind == "hole":
             job.done.set_result(self.prediction(revision, None, None, None, {}))
         else:
+            with self._lock:
+                self._unheard += 1
             job.start(self._newest.get(revision.lane))
             self._newest[revision.lane] = job
         return job.done
+
+    def finish(self) -> None:
+        """Nothing more will be submitted: once all has been heard, nothing waits for others."""
+        with self._lock:
+            self._finished = True
+        self._flush()
+
+    def _heard(self) -> None:
+        """One segment less is on its way to the fusion."""
+        with self._lock:
+            self._unheard -= 1
+        self._flush()
+
+    def _flush(self) -> None:
+        with self._lock:
+            complete = self._finished and not self._unheard
+        if complete:
+            self._affect.flush()
 
     def prediction(
         self,
@@ -134,10 +161,13 @@ class _Job:
         else:
             self._speech = self._predictor._speech.submit(self._segment, self._revision.end_ns)
         self._speech.add_done_callback(self._step(self._fuse))
+        self._speech.add_done_callback(lambda _: self._predictor._heard())
 
     def _fuse(self, speech: SpeechResult) -> None:
         spoken_s = time.perf_counter()
-        affect = self._predictor._affect.submit((self._segment, speech), self._revision.end_ns)
+        affect = self._predictor._affect.submit(
+            (self._segment, speech), self._revision.end_ns, patience_s=self._predictor._patience_s
+        )
         affect.add_done_callback(self._step(lambda result: self._finish(speech, result, spoken_s)))
 
     def _finish(self, speech: SpeechResult, affect: AffectResult, spoken_s: float) -> None:

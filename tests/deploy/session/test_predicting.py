@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from deploy.session.predicting import Predictor
+from deploy.session.predicting import Predictor, SpeechBatcher
 from operators.batching import Batcher
 from operators.interface import EMOTIONS, AffectResult, SegmentInput, SpeechResult, TranscriptResult
 from stream.errors import OperatorError
@@ -121,3 +122,45 @@ def test_the_error_of_an_operator_is_the_answer() -> None:
     answer = Predictor("s1", speech, model, Model(), UtteranceSettings()).submit(revision())
     with pytest.raises(OperatorError, match="operator speech: found RuntimeError: no memory"):
         answer.result(WAIT_S)
+
+
+def test_a_patient_session_waits_until_it_has_finished_and_the_last_has_been_heard() -> None:
+    hear = threading.Event()
+    batches: list[int] = []
+
+    def speak(batch: Sequence[SegmentInput]) -> list[SpeechResult]:
+        assert hear.wait(WAIT_S)
+        return [SpeechResult(states=None, transcript=None) for _ in batch]
+
+    def feel(batch: Sequence[tuple[SegmentInput, SpeechResult]]) -> list[AffectResult]:
+        batches.append(len(batch))
+        return [affect(0.0, {}) for _ in batch]
+
+    speech, model = Batcher("speech", speak), Batcher("affect", feel, max_batch=8)
+    predictor = Predictor("s1", speech, model, Model(), UtteranceSettings(), patience_s=1e6)
+    answers = [predictor.submit(revision(kind)) for kind in ("utterance", "hole", "silence")]
+    predictor.finish()
+    assert [answer.done() for answer in answers] == [False, True, False]
+    hear.set()
+    assert [answer.result(WAIT_S).result.kind for answer in answers] == ["utterance", "hole", "silence"]
+    assert batches == [2]
+    speech.close()
+    model.close()
+
+
+def test_a_patient_session_that_failed_to_hear_its_last_segment_waits_for_nothing() -> None:
+    def fail_later(batch: Sequence[SegmentInput]) -> list[SpeechResult]:
+        if batch[0].kind == "silence":
+            raise RuntimeError("no memory")
+        return [SpeechResult(states=None, transcript=None) for _ in batch]
+
+    speech: SpeechBatcher = Batcher("speech", fail_later)
+    model = Batcher("affect", lambda batch: [affect(0.0, {}) for _ in batch], max_batch=8)
+    predictor = Predictor("s1", speech, model, Model(), UtteranceSettings(), patience_s=1e6)
+    heard, failed = predictor.submit(revision("utterance")), predictor.submit(revision("silence"))
+    predictor.finish()
+    assert heard.result(WAIT_S).result.kind == "utterance"
+    with pytest.raises(OperatorError, match="no memory"):
+        failed.result(WAIT_S)
+    speech.close()
+    model.close()
