@@ -123,6 +123,8 @@ class InlineSession:
         self._summary: SessionSummary | None = None
         self._revisions: Counter[str] = Counter()
         streams = _declarations(source, transcript)
+        # What has no length may be live, and then somebody waits, paced or not.
+        hurried = realtime or source.duration_ns is None
         self._session = Session(
             SessionPlan(
                 sources=self._sources,
@@ -134,7 +136,7 @@ class InlineSession:
                     operators.affect,
                     operators.model,
                     _utterance_settings(settings.timeline),
-                    patience_s=0.0 if realtime else settings.engine.batch_patience_s,
+                    patience_s=0.0 if hurried else settings.engine.batch_patience_s,
                     host=platform.node(),
                     wall_ns=self._wall_ns,
                 ),

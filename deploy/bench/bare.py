@@ -126,7 +126,8 @@ class BareLoop:
                 if first < last:
                     self._judge(torch.from_numpy(faces[first:last].mean(0, keepdims=True)), self._weights.video)
         if self._weights.text:
-            self._read([segment.text for segment in plan if segment.text], clock)
+            # Each once: neither does the pipeline compute again what was said a moment ago.
+            self._read(list(dict.fromkeys(segment.text for segment in plan if segment.text)), clock)
         return BareTimes(total_s=time.process_time() - started, operators_s=clock.seconds)
 
     def _decode(self, media: str, clock: _Stopwatch) -> _Material:
