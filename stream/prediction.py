@@ -162,7 +162,12 @@ class Result(Checked, frozen=True, kw_only=True, omit_defaults=True):
 
     session: Annotated[str, Meta(description="one scene with its own timeline")]
     source_epoch: Annotated[int, Meta(ge=0, description="grows at reconnect, clock reset, discontinuity")] = _written(0)
-    lane: Annotated[str, Meta(description="a row of segments that tile the timeline; 'speech' for now")] = _written("speech")
+    lane: Annotated[
+        str,
+        Meta(
+            description="a row of segments that tile the timeline: 'speech', the utterances and the windows where nobody speaks"
+        ),
+    ] = _written("speech")
     kind: Annotated[
         SegmentKind,
         Meta(

@@ -123,8 +123,12 @@ class Resampler:
         return chunks + [self._chunk(_samples(out)) for out in self._graph.resample(frame)]
 
     def _end_run(self) -> list[AudioChunk]:
+        expected_ns = self._expected_ns()
         graph, self._graph, self._format = self._graph, None, None
         chunks = [self._chunk(_samples(out)) for out in graph.resample(None) if out is not None] if graph else []
+        if graph and expected_ns is not None and expected_ns - self.end_ns > NS_PER_SAMPLE:
+            # Of a run shorter than its filter the conversion gives nothing.
+            chunks += self._fill_to(expected_ns)
         self._run_first, self._run_fed = self._count, 0
         return chunks
 

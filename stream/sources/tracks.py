@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,7 +28,7 @@ _LENGTH_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 TimedPacket = VideoFrame | AudioChunk
 
 
-class Track:
+class Track(ABC):
     """What video and audio tracks have in common: decoding, times, counts of what was left out."""
 
     modality: Modality
@@ -52,14 +53,14 @@ class Track:
         self._numerator, self._denominator = base.numerator, base.denominator
 
     @property
+    @abstractmethod
     def bound_ns(self) -> int:
         """Nothing of this track that starts before follows."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def end_ns(self) -> int:
         """Where what was delivered ends."""
-        raise NotImplementedError
 
     @property
     def notices(self) -> list[str]:
@@ -95,9 +96,9 @@ class Track:
         """What is held back beyond the decoder."""
         return []
 
+    @abstractmethod
     def start_epoch(self, epoch: int, at_ns: int) -> None:
         """A new source epoch: what lies before `at_ns` is trimmed."""
-        raise NotImplementedError
 
     def media_ns(self, ticks: int) -> int:
         """Ticks of this track to nanoseconds of the container's clock."""
@@ -114,8 +115,8 @@ class Track:
             return None
         return self.media_ns((source.start_time or 0) + source.duration)
 
-    def _take(self, frame: Frame) -> list[TimedPacket]:
-        raise NotImplementedError
+    @abstractmethod
+    def _take(self, frame: Frame) -> list[TimedPacket]: ...
 
     def _session_ns(self, frame: Frame) -> int | None:
         return None if frame.pts is None else self.media_ns(frame.pts) + self._media_clock.shift_ns

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import av
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.sources.resampling import Resampler
@@ -29,6 +29,7 @@ def ramp(first: int, count: int) -> np.ndarray:
 
 @given(st.lists(st.integers(1, 3_000), min_size=1, max_size=12), st.sampled_from([16_000, 22_050, 44_100, 48_000]))
 @settings(deadline=None, max_examples=40)
+@example([2], 22_050)
 def test_how_samples_are_cut_changes_nothing(cuts: list[int], rate: int) -> None:
     noise = np.random.default_rng(1).uniform(-0.9, 0.9, sum(cuts)).astype(np.float32)
     whole = Resampler("audio", TOLERANCE_NS)
