@@ -97,6 +97,12 @@ def _stand_in(folder: Path) -> DemoClip:
     return DemoClip(path=clip, notice=why + "this is a still face with bundled speech, the voice of somebody else.")
 
 
+def packaged_speech() -> list[Path]:
+    """Speech that ships inside a package, to be joined with the clip: one clip again and again says the same words."""
+    found = (_packaged("moonshine_voice", f"assets/{name}.wav") for name in ("two_cities", "beckett"))
+    return [path for path in found if path is not None]
+
+
 def mux_still(picture: Path, sound: Path, clip: Path, *, longest_s: float = STILL_SECONDS) -> None:
     """Writes a clip of `longest_s` seconds at most: one picture and the sound (mono, 16 bit)."""
     import av

@@ -32,7 +32,9 @@ def parse_duration(text: str) -> float:
 
 @app.command()
 def pipeline(
-    source: Annotated[list[Path] | None, typer.Argument(help="Media files to join; the demo clip where none.")] = None,
+    source: Annotated[
+        list[Path] | None, typer.Argument(help="Media files to join; where none, the demo clip and packaged speech.")
+    ] = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of pipeline and bare run.")] = 5,
     seconds: Annotated[float, typer.Option(min=1, help="Seconds of media in each run.")] = 60.0,
     realtime: Annotated[bool, typer.Option("--realtime", help="Measure latency at the media's pace instead.")] = False,
@@ -43,10 +45,10 @@ def pipeline(
     from deploy.bench import pipeline as measures
     from deploy.bench.joined_media import join_clips
     from deploy.cli.render import print_figures
-    from deploy.demo_clip import demo_clip
+    from deploy.demo_clip import demo_clip, packaged_speech
     from stream.timeline.settings import UtteranceSettings
 
-    clips = source or [demo_clip().path]
+    clips = source or [demo_clip().path, *packaged_speech()]
     with tempfile.TemporaryDirectory() as folder:
         media = Path(folder) / "joined.mkv"
         if realtime or loop:

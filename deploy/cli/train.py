@@ -15,6 +15,8 @@ app = typer.Typer(help="Train a part of a model; minutes to an hour on two cores
 Output = Annotated[
     Path, typer.Option("--output", help="The model folder to put the part into; a new one begins as the one that ships.")
 ]
+NEW_MODEL = Path("model")
+"""Where a part goes when nobody says: in the folder one is in."""
 Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Times through the data.")]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 ...")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
@@ -24,7 +26,7 @@ Alone = Annotated[bool, typer.Option("--alone", help="Begin a new folder with th
 @app.command()
 def face(
     data: Annotated[Path, typer.Option("--data", help="FER2013: the folder with faces48.npz.")],
-    output: Output,
+    output: Output = NEW_MODEL,
     epochs: Epochs = 32,
     device: Device = "cpu",
     seed: Seed = 0,
@@ -40,7 +42,7 @@ def face(
 @app.command()
 def speech(
     data: Annotated[Path, typer.Option("--data", help="RAVDESS: the folder with clips.csv.")],
-    output: Output,
+    output: Output = NEW_MODEL,
     epochs: Epochs = 20,
     device: Device = "cpu",
     seed: Seed = 0,
@@ -58,7 +60,7 @@ def speech(
 @app.command()
 def text(
     data: Annotated[Path, typer.Option("--data", help="The folder that holds mosi/ (CMU-MOSI) and meld/ (MELD).")],
-    output: Output,
+    output: Output = NEW_MODEL,
     epochs: Epochs = 10,
     device: Device = "cpu",
     seed: Seed = 0,

@@ -49,7 +49,9 @@ def test_a_clip_becomes_tiled_segments_with_all_three_modalities(talking_clip: P
 
 
 def test_two_runs_give_the_same_results_to_the_byte(talking_clip: Path, operators: LoadedOperators) -> None:
-    first, second = (results(predict(talking_clip, operators)) for _ in range(2))
+    others = LoadedOperators()  # the first ones remember texts, which would answer the second run
+    first, second = results(predict(talking_clip, operators)), results(predict(talking_clip, others))
+    others.close()
     assert first == second
 
 
@@ -132,7 +134,10 @@ def test_deploy_analyze_is_the_way_in_from_python(talking_clip: Path, operators:
 
 def test_real_time_and_fast_give_equal_results_on_the_real_clip(shared_data: Path, operators: LoadedOperators) -> None:
     clip = shared_data / "clips" / "obama_speech.mp4"
-    fast, real = predict(clip, operators), predict(clip, operators, realtime=True)
+    fast = predict(clip, operators)
+    others = LoadedOperators()  # the first ones remember texts, which would answer the second run
+    real = predict(clip, others, realtime=True)
+    others.close()
     assert results(fast) == results(real)
     lags_ms = [p.measured.lag_ms for p in real]
     assert all(lag_ms is not None for lag_ms in lags_ms)
