@@ -28,12 +28,14 @@ class JoinedMedia(msgspec.Struct, frozen=True):
 def join_clips(clips: Sequence[Path], output: Path, *, silence_s: Sequence[float], seconds: float | None = None) -> JoinedMedia:
     """Writes the clips one after another to a Matroska file, each followed by its silence (used in turn), until `seconds`.
 
-    Without `seconds` each clip comes once. A clip without a picture gets a black one. Video is MPEG-4, 320x240 at 25
+    Without `seconds` each clip comes once. A clip without a picture gets those of the first that has some, again and again (a
+    black one where none has): people who speak are seen in this project's media. Video is MPEG-4, 320x240 at 25
     frames a second; audio is 16 kHz mono PCM, interleaved with it frame by frame. Raises `InputError` on an empty list.
     """
     if not clips:
         raise InputError("clips to join", found="none", expected="at least one")
     spans: list[tuple[float, float]] = []
+    pictures = next(filter(None, map(_pictures, clips)), None)
     with av.open(str(output), "w", format="matroska") as container:
         video = container.add_stream("mpeg4", rate=RATE, options={"qscale": "4"})
         video.width, video.height, video.pix_fmt, video.time_base = WIDTH, HEIGHT, "yuv420p", Fraction(1, RATE)
@@ -44,7 +46,8 @@ def join_clips(clips: Sequence[Path], output: Path, *, silence_s: Sequence[float
                 break
             started = index
             for picture, sound in _frames(clips[turn % len(clips)]):
-                _write(container, video, audio, index, picture, sound)
+                shown = pictures[index % len(pictures)] if picture is None and pictures else picture
+                _write(container, video, audio, index, shown, sound)
                 index += 1
             spans.append((started / RATE, index / RATE))
             for _ in range(round(silence_s[turn % len(silence_s)] * RATE)):
@@ -53,6 +56,11 @@ def join_clips(clips: Sequence[Path], output: Path, *, silence_s: Sequence[float
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
     return JoinedMedia(tuple(spans), index / RATE)
+
+
+def _pictures(clip: Path) -> list[np.ndarray]:
+    """The pictures of a clip at the joined file's rate; empty where it has none."""
+    return [picture for picture, _ in _frames(clip) if picture is not None]
 
 
 def _frames(clip: Path) -> Iterator[tuple[np.ndarray | None, np.ndarray | None]]:
