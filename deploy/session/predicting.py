@@ -64,7 +64,7 @@ class Predictor:
         self._patience_s = patience_s
         self._host = host
         self._wall_ns = wall_ns
-        self._newest: dict[str, _Job] = {}
+        self._newest: dict[str, _Heard] = {}
         self._lock = threading.Lock()
         self._unheard = 0
         self._finished = False
@@ -77,8 +77,7 @@ class Predictor:
         else:
             with self._lock:
                 self._unheard += 1
-            job.start(self._newest.get(revision.lane))
-            self._newest[revision.lane] = job
+            self._newest[revision.lane] = job.start(self._newest.get(revision.lane))
         return job.done
 
     def finish(self) -> None:
@@ -142,8 +141,19 @@ class Predictor:
         )
 
 
+class _Heard(msgspec.Struct, frozen=True, eq=False):
+    """What of a revision is heard, and what was heard."""
+
+    segment: SegmentInput
+    speech: Future[SpeechResult]
+
+
 class _Job:
-    """One revision on its way through speech and affect; each step is started by the one before."""
+    """One revision on its way through speech and affect; each step is started by the one before.
+
+    The futures keep it, by what is to be done with their answers; it keeps none that keeps it. Such a circle, with its sound
+    and pictures in it, would stay until Python looks for circles: minutes later, with a hundred megabytes of them.
+    """
 
     def __init__(self, predictor: Predictor, revision: Revision) -> None:
         self.done: Future[Prediction] = Future()
@@ -151,17 +161,18 @@ class _Job:
         self._revision = revision
         self._segment = segment_input(revision, predictor._utterance)
         self._begun_s = time.perf_counter()
+        self._reuses = False
 
-    def start(self, before: _Job | None) -> None:
+    def start(self, before: _Heard | None) -> _Heard:
         """Asks for the speech of the segment, unless the revision before in the lane has heard the same."""
-        self._reuses = before is not None and same_sound(before._segment, self._segment)
-        self._speech: Future[SpeechResult]
-        if before is not None and self._reuses:
-            self._speech = before._speech
+        if before is not None and same_sound(before.segment, self._segment):
+            self._reuses = True
+            speech = before.speech
         else:
-            self._speech = self._predictor._speech.submit(self._segment, self._revision.end_ns)
-        self._speech.add_done_callback(self._step(self._fuse))
-        self._speech.add_done_callback(lambda _: self._predictor._heard())
+            speech = self._predictor._speech.submit(self._segment, self._revision.end_ns)
+        speech.add_done_callback(self._step(self._fuse))
+        speech.add_done_callback(lambda _: self._predictor._heard())
+        return _Heard(self._segment, speech)
 
     def _fuse(self, speech: SpeechResult) -> None:
         spoken_s = time.perf_counter()
