@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import cv2
 import msgspec
 
+from deploy.heap import bound_heap
 from deploy.session.engine import Session, SessionPlan
 from deploy.session.predicting import AffectBatcher, Predictor, SpeechBatcher
 from deploy.settings import Settings
@@ -54,13 +55,14 @@ class LoadedOperators:
     """The stateless operators of one model, loaded once and shared by the sessions of this process.
 
     One thread computes speech and one computes affect, whatever the number of sessions; each library keeps to one thread
-    of its own, since two on a busy machine make a call many times slower. Raises `InputError` where the model folder or
-    the transcriber can't be used.
+    of its own, since two on a busy machine make a call many times slower, and the process's heap to its bounds. Raises
+    `InputError` where the model folder or the transcriber can't be used.
     """
 
     def __init__(
         self, model: str | Path | None = None, device: str = "cpu", *, transcriber: TranscriberName = "moonshine"
     ) -> None:
+        bound_heap()
         encoder = SpeechEncoder()
         words = _transcriber(transcriber, encoder)
         # Here, since it takes seconds: a wrong path, an extra that is missing have been told by now.
@@ -86,7 +88,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a session came to, known when it has ended.
 
     `media_ns` is session time analysed, `wall_s` and `cpu_s` (of this process) are seconds; `cut` says in a line what a
-    container declared and did not hold.
+    container declared and did not hold, or held and could not be decoded.
     """
 
     dispositions: dict[str, StreamDispositions]

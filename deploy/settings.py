@@ -31,6 +31,16 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a session that is stopped waits for its reader; one that hears nothing from a pipe or a network is left."""
 
 
+class HeapSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the process's heap treats large blocks."""
+
+    mmap_bytes: int = 1 << 20
+    """Blocks from this size on are the system's own, page by page: what a network's layer needs for a second of speech and
+    more. Below it a block is faster out of the heap."""
+    trim_bytes: int = 32 << 20
+    """Free memory at the heap's end beyond which it goes back: less would be given back and fetched with every call."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a session is configured with."""
 
