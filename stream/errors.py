@@ -61,7 +61,7 @@ class MissingExtraError(InputError):
 
 
 class SourceCutError(AffectstreamError):
-    """A source ended before what it declares; what was there has been analysed."""
+    """A source ended before what it declares, or is damaged inside; what was there has been analysed."""
 
 
 class OperatorError(AffectstreamError):

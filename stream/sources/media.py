@@ -14,7 +14,8 @@ from stream.sources.door import check_duration, choose_tracks, clock_resets, dec
 from stream.sources.media_clock import MediaClock, Verdict
 from stream.sources.readable import SourceStream
 from stream.sources.settings import MediaSettings
-from stream.sources.tracks import AudioTrack, TimedPacket, Track, VideoTrack
+from stream.sources.track import LEFT_BEHIND, TimedPacket, Track
+from stream.sources.tracks import AudioTrack, VideoTrack
 from stream.timeline.packets import Bound, EpochStart, Item, Modality, StreamActive, StreamEnd, StreamIdle
 from stream.timeline.time import from_ticks, to_seconds
 
@@ -49,7 +50,16 @@ class MediaSource:
         # Where time stamps begin below zero, what is there is priming: players begin at zero.
         zero_ns = max(0, start_ns or 0)
         self._zero_known = start_ns is not None
-        self._clock = MediaClock(zero_ns, resets=clock_resets(container), settings=self._settings)
+        self.duration_ns: int | None = None
+        if container.duration is not None:
+            self.duration_ns = (start_ns or 0) + container.duration * _NS_PER_US - zero_ns
+        declares = declares_length(container)
+        self._clock = MediaClock(
+            zero_ns,
+            resets=clock_resets(container),
+            settings=self._settings,
+            declared_ns=self.duration_ns if declares else None,
+        )
         of_file = (self._clock, self.dropped, self._address, self._settings)
         self._tracks: dict[int, Track] = {}
         if chosen.video is not None:
@@ -57,11 +67,8 @@ class MediaSource:
         if chosen.audio is not None:
             self._tracks[chosen.audio.index] = AudioTrack(audio, chosen.audio, *of_file)
         self.streams = tuple(SourceStream(track.name, track.modality) for track in self._tracks.values())
-        self.duration_ns: int | None = None
-        if container.duration is not None:
-            self.duration_ns = (start_ns or 0) + container.duration * _NS_PER_US - zero_ns
         self._declared_ends = {}
-        if declares_length(container):
+        if declares:
             ends = {track.index: track.declared_end_ns() for track in self._tracks.values()}
             self._declared_ends = {index: end - zero_ns for index, end in ends.items() if end is not None}
         self._packets: Iterator[av.Packet] = container.demux(*(s for s in (chosen.video, chosen.audio) if s is not None))
@@ -114,26 +121,43 @@ class MediaSource:
             return self._end(None)
         self.compressed_bytes = packet.size
         track = self._tracks[packet.stream.index]
+        media_ns = track.stamped_ns(packet)
+        items = [*self._settle(track, media_ns), *self._take(track, packet, media_ns)]
+        if self.position_ns > self._idle_beyond_ns:
+            items += self._fallen_behind()
+        return items
+
+    def _settle(self, track: Track, next_ns: int | None) -> list[Item]:
+        """The packet that waited for this track's next time stamp (None: there is none) to say whether it jumps."""
+        packet, track.jumped = track.jumped, None
+        if packet is None:
+            return []
+        jumped_ns = track.stamped_ns(packet)
+        assert jumped_ns is not None
+        return self._take(track, packet, jumped_ns, confirmed=self._clock.confirms(track.clock, jumped_ns, next_ns))
+
+    def _take(self, track: Track, packet: av.Packet, media_ns: int | None, *, confirmed: bool | None = None) -> list[Item]:
+        """What a packet gives. `confirmed`: whether its time stamp is believed where it jumps; None: not known yet."""
         items: list[Item] = []
-        ticks = packet.pts if packet.dts is None else packet.dts
-        if ticks is not None:
-            media_ns = track.media_ns(ticks)
+        if media_ns is not None:
             if not self._zero_known:
                 self._clock.shift_ns, self._zero_known = -media_ns, True
-            verdict = self._clock.read(track.clock, media_ns, self.position_ns)
+            verdict = self._clock.read(track.clock, media_ns, self.position_ns, confirmed=bool(confirmed))
             if verdict is Verdict.STALE:
-                track.leave_out("packets of the clock before a jump were dropped")
+                track.leave_out(LEFT_BEHIND)
                 return items
-            if verdict is Verdict.JUMPS:
+            if verdict is not Verdict.FITS and confirmed is None:
+                track.jumped = packet
+                return items
+            if verdict is not Verdict.FITS and not confirmed:
+                track.disbelieve(packet)
+            elif verdict is Verdict.JUMPS:
                 items += self._start_epoch(track, media_ns)
             if track.idle:
                 track.idle = False
                 self._idle_beyond_ns = 0
                 items.append(StreamActive(stream=track.name, at_ns=self.position_ns))
-        items += self._timed(track, track.decode(packet))
-        if self.position_ns > self._idle_beyond_ns:
-            items += self._fallen_behind()
-        return items
+        return [*items, *self._timed(track, track.decode(packet))]
 
     def _timed(self, track: Track, packets: list[TimedPacket]) -> list[Item]:
         """A track's packets and the bound that they leave."""
@@ -185,6 +209,7 @@ class MediaSource:
         items: list[Item] = []
         for track in self._tracks.values():
             # Where reading failed nobody has emptied the decoders yet.
+            items += self._settle(track, None)
             items += self._timed(track, track.drain() if failure else track.finish())
         if not self._anything:
             raise SourceError(
@@ -207,7 +232,10 @@ class MediaSource:
         return min(track.end_ns, sound_ns)
 
     def _judge(self, failure: str | None) -> None:
-        """Whether less was delivered than declared. A live source declares nothing; after a jump headers say nothing."""
+        """Whether less was delivered than declared, or than is there. A live source declares nothing; after a jump headers
+        say nothing.
+        """
+        live = self._address.kind in (Kind.RTSP, Kind.UDP)
         ends = {} if self._epoch else self._declared_ends
         held = {index: self._held_ns(self._tracks[index]) for index in ends}
         missing = {index: end_ns - held[index] for index, end_ns in ends.items()}
@@ -217,10 +245,14 @@ class MediaSource:
             declared, found = to_seconds(ends[short]), to_seconds(held[short])
             self.cut = f"source {self._address.shown}: {track.name} declares {declared:.2f} s and holds {found:.2f} s"
             self.cut += f" ({failure})" if failure else ""
-        elif failure and self._address.kind in (Kind.RTSP, Kind.UDP):
+        elif failure and live:
             self._own_notices.append(f"ended: {failure}")
         elif failure:
             self.cut = f"source {self._address.shown}: reading stopped at {to_seconds(self.position_ns):.2f} s ({failure})"
+        damage = [] if live else [part for track in self._tracks.values() for part in track.damaged]
+        if damage:
+            lost = ", ".join(damage)
+            self.cut = f"{self.cut}, {lost}" if self.cut else f"source {self._address.shown}: {lost}"
 
     def _tell(self) -> None:
         self.notices = (*self._own_notices, *(line for track in self._tracks.values() for line in track.notices))

@@ -31,7 +31,8 @@ class ReadableSource(Protocol):
     ended: bool
     """Whether every stream has had its `StreamEnd`."""
     cut: str | None
-    """After the end, one line where the source declared more than it delivered (or could not be read to its end)."""
+    """After the end, one line where the source declared more than it delivered, could not be read to its end, or held
+    packets that could not be decoded."""
     compressed_bytes: int
     """Bytes of what the last `read` took, for the engine's budget."""
 

@@ -33,8 +33,13 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How far time stamps may stray from the count of samples: one video frame; clocks in containers are coarse."""
     max_backward_ns: int = NS_PER_SECOND
     """A track's time stamps that go back by more are a new source epoch; by less, disorder, which is dropped."""
+    max_leap_ns: int = NS_PER_SECOND
+    """Time stamps that go beyond everything read by more are believed once the next one confirms them."""
     max_forward_ns: int = 30 * NS_PER_SECOND
     """Time stamps that go beyond everything read by more are a new source epoch; by less, a pause."""
+    max_jump_ns: int = 3600 * NS_PER_SECOND
+    """The longest jump forward where the container declares no length: a long intermission. A longer one, or one beyond the
+    declared length, is damage or a clock set anew, and the session goes on where it is."""
     cut_tolerance_ns: int = 500 * NS_PER_MS
     """How much a container may declare beyond what it holds: headers round, last frames have no length."""
     open_timeout_ns: int = 15 * NS_PER_SECOND

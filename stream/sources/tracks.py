@@ -1,125 +1,21 @@
-"""One track of a container: packets in, decoded and timed packets of the timeline out."""
+"""The two kinds of track: frames are instants, samples are counted."""
 
 from __future__ import annotations
 
-import re
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Sequence
-from fractions import Fraction
-
 import av
-from av.audio.codeccontext import AudioCodecContext
 from av.frame import Frame
-from av.stream import Stream
-from av.video.codeccontext import VideoCodecContext
 
 from stream.sources.address import Address
 from stream.sources.door import check_frame_size, check_sample_rate
-from stream.sources.media_clock import MediaClock, TrackClock
+from stream.sources.media_clock import MediaClock
 from stream.sources.picture import DecodedPicture, PictureConverter
 from stream.sources.resampling import Resampler
 from stream.sources.settings import MediaSettings
-from stream.timeline.packets import AudioChunk, Modality, VideoFrame
-from stream.timeline.time import NS_PER_MS, NS_PER_SECOND, from_seconds, from_ticks, to_seconds
+from stream.sources.track import TimedPacket, Track
+from stream.timeline.packets import Modality, VideoFrame
+from stream.timeline.time import NS_PER_MS, NS_PER_SECOND, to_seconds
 
 _UNKNOWN_FRAME_NS = 40 * NS_PER_MS
-_LENGTH_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
-TimedPacket = VideoFrame | AudioChunk
-
-
-class Track(ABC):
-    """What video and audio tracks have in common: decoding, times, counts of what was left out."""
-
-    modality: Modality
-    undecodable = "damaged"
-    """Why a packet of this track may give nothing."""
-
-    def __init__(
-        self, name: str, source: Stream, clock: MediaClock, dropped: dict[str, int], address: Address, settings: MediaSettings
-    ) -> None:
-        self.name = name
-        self.index = source.index
-        self.clock: TrackClock = clock.track()
-        self.idle = False
-        self._left_out: Counter[str] = Counter()
-        self._dropped = dropped
-        dropped[name] = 0
-        self._source = source
-        self._media_clock = clock
-        self._address = address
-        self._settings = settings
-        base = source.time_base or Fraction(1, av.time_base)
-        self._numerator, self._denominator = base.numerator, base.denominator
-
-    @property
-    @abstractmethod
-    def bound_ns(self) -> int:
-        """Nothing of this track that starts before follows."""
-
-    @property
-    @abstractmethod
-    def end_ns(self) -> int:
-        """Where what was delivered ends."""
-
-    @property
-    def notices(self) -> list[str]:
-        """What a user should know of this track."""
-        return [f"{self.name}: {count} {reason}" for reason, count in self._left_out.items()]
-
-    def leave_out(self, reason: str) -> None:
-        """Count a unit that does not become a packet."""
-        self._left_out[reason] += 1
-        self._dropped[self.name] += 1
-
-    def decode(self, packet: av.Packet) -> list[TimedPacket]:
-        """What a packet of this track completes; the empty packet at the container's end completes the rest."""
-        try:
-            frames = packet.decode()
-        except (av.FFmpegError, ValueError):
-            self.leave_out(f"packets were dropped: {self.undecodable}")
-            return []
-        return [timed for frame in frames for timed in self._take(frame)]
-
-    def drain(self) -> list[TimedPacket]:
-        """What the decoder still holds of the old clock, before a new epoch."""
-        context = self._source.codec_context
-        assert isinstance(context, VideoCodecContext | AudioCodecContext)
-        try:
-            frames: Sequence[Frame] = context.decode(None)
-        except (av.FFmpegError, ValueError):
-            frames = []
-        context.flush_buffers()
-        return [timed for frame in frames for timed in self._take(frame)] + self.finish()
-
-    def finish(self) -> list[TimedPacket]:
-        """What is held back beyond the decoder."""
-        return []
-
-    @abstractmethod
-    def start_epoch(self, epoch: int, at_ns: int) -> None:
-        """A new source epoch: what lies before `at_ns` is trimmed."""
-
-    def media_ns(self, ticks: int) -> int:
-        """Ticks of this track to nanoseconds of the container's clock."""
-        return from_ticks(ticks, self._numerator, self._denominator)
-
-    def declared_end_ns(self) -> int | None:
-        """Where the header says this track ends, on the container's clock; None where it says nothing."""
-        source = self._source
-        tag = _LENGTH_TAG.match(source.metadata.get("DURATION", ""))
-        if tag:  # Matroska: FFmpeg gives such tracks the container's length otherwise, subtitles included
-            hours, minutes, seconds = tag.groups()
-            return from_seconds(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
-        if source.duration is None:
-            return None
-        return self.media_ns((source.start_time or 0) + source.duration)
-
-    @abstractmethod
-    def _take(self, frame: Frame) -> list[TimedPacket]: ...
-
-    def _session_ns(self, frame: Frame) -> int | None:
-        return None if frame.pts is None else self.media_ns(frame.pts) + self._media_clock.shift_ns
 
 
 class VideoTrack(Track):
@@ -172,6 +68,7 @@ class VideoTrack(Track):
 
     def start_epoch(self, epoch: int, at_ns: int) -> None:
         """A new source epoch: what lies before `at_ns` is trimmed."""
+        super().start_epoch(epoch, at_ns)
         self._epoch, self._floor_ns, self._newest_ns = epoch, at_ns, None
 
     def _take(self, frame: Frame) -> list[TimedPacket]:
@@ -260,6 +157,7 @@ class AudioTrack(Track):
 
     def start_epoch(self, epoch: int, at_ns: int) -> None:
         """A new source epoch: samples are counted anew."""
+        super().start_epoch(epoch, at_ns)
         self._resampler.start_epoch(epoch, at_ns)
 
     def _take(self, frame: Frame) -> list[TimedPacket]:

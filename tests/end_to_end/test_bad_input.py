@@ -152,6 +152,21 @@ def test_what_a_cut_file_holds_is_analysed_and_the_cut_told(analyze: Analyze, lo
     assert "best of times" in outcome.out.lower()
 
 
+def test_a_file_with_damage_inside_is_analysed_and_the_damage_told(analyze: Analyze, loaded: None) -> None:
+    clip = pictures(Path("damaged.mp4"), 64, "libx264", "yuv420p", 100)
+    with av.open(str(clip)) as container:
+        packets = [(p.pos, p.size) for p in container.demux() if p.size]
+    data = bytearray(clip.read_bytes())
+    for position, size in packets[50:53]:
+        assert position is not None
+        data[position : position + size] = bytes(size)
+    clip.write_bytes(data)
+    outcome = analyze(clip, "--output", "out.jsonl")
+    assert outcome.code == 1
+    assert "source damaged.mp4: 3 packets of video could not be decoded; what is there was analysed" in outcome.error
+    assert finals(Path("out.jsonl"))[-1].end_ns == 4 * NS_PER_SECOND
+
+
 @pytest.mark.parametrize(
     ("name", "content", "where", "found"),
     [
