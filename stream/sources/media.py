@@ -10,7 +10,7 @@ from av.container import InputContainer
 
 from stream.errors import SourceError
 from stream.sources.address import Address, Kind
-from stream.sources.door import check_duration, choose_tracks, clock_resets, declares_length, open_container
+from stream.sources.door import check_duration, choose_tracks, clock_resets, cut_bytes, declares_length, open_container
 from stream.sources.media_clock import MediaClock, Verdict
 from stream.sources.readable import SourceStream
 from stream.sources.settings import MediaSettings
@@ -152,7 +152,7 @@ class MediaSource:
             if verdict is not Verdict.FITS and not confirmed:
                 track.disbelieve(packet)
             elif verdict is Verdict.JUMPS:
-                items += self._start_epoch(track, media_ns)
+                items += self._start_epoch(track, media_ns, packet)
             if track.idle:
                 track.idle = False
                 self._idle_beyond_ns = 0
@@ -187,11 +187,15 @@ class MediaSource:
             return track.end_ns
         return max(track.end_ns, newest_ns + self._clock.shift_ns)
 
-    def _start_epoch(self, track: Track, media_ns: int) -> list[Item]:
-        """Everything that is held of the clock before, then the new epoch, which begins at no time given out already."""
+    def _start_epoch(self, track: Track, media_ns: int, packet: av.Packet) -> list[Item]:
+        """Everything that is held of the clock before, then the new epoch, which begins at no time given out already.
+
+        Where the clock goes on, after a pause, what follows may build on the pictures before.
+        """
         items: list[Item] = []
+        pauses = self._clock.keeps_length(media_ns, self.position_ns) and not packet.is_keyframe
         for held in self._tracks.values():
-            items += self._timed(held, held.drain())
+            items += self._timed(held, held.finish() if pauses else held.drain())
         self._epoch += 1
         at_ns = self._clock.jump(track.clock, media_ns, self.position_ns)
         for each in self._tracks.values():
@@ -245,6 +249,8 @@ class MediaSource:
             declared, found = to_seconds(ends[short]), to_seconds(held[short])
             self.cut = f"source {self._address.shown}: {track.name} declares {declared:.2f} s and holds {found:.2f} s"
             self.cut += f" ({failure})" if failure else ""
+        elif short_by := self._missing_bytes():
+            self.cut = f"source {self._address.shown}: declares {short_by[0]} bytes and holds {short_by[1]}"
         elif failure and live:
             self._own_notices.append(f"ended: {failure}")
         elif failure:
@@ -253,6 +259,15 @@ class MediaSource:
         if damage:
             lost = ", ".join(damage)
             self.cut = f"{self.cut}, {lost}" if self.cut else f"source {self._address.shown}: {lost}"
+
+    def _missing_bytes(self) -> tuple[int, int] | None:
+        """Bytes declared and bytes there, where what is missing is more than a writer's slip at the end."""
+        counts = cut_bytes(self._address)
+        if counts is None:
+            return None
+        declared, held = counts
+        missing_ns = self.position_ns * (declared - held) // max(1, held)
+        return counts if missing_ns > self._settings.cut_tolerance_ns else None
 
     def _tell(self) -> None:
         self.notices = (*self._own_notices, *(line for track in self._tracks.values() for line in track.notices))

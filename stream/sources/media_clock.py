@@ -92,6 +92,11 @@ class MediaClock:
         """How far a time stamp lies from a track's newest, or where it has none, from the newest of all."""
         return abs(media_ns - (self._reached_ns - self.shift_ns if track.newest_ns is None else track.newest_ns))
 
+    def keeps_length(self, media_ns: int, position_ns: int) -> bool:
+        """Whether a jump to there leaves session time where the time stamps say."""
+        latest_ns = position_ns + self._settings.max_jump_ns if self._declared_ns is None else self._declared_ns
+        return not self.resets and position_ns <= media_ns + self.shift_ns <= latest_ns
+
     def jump(self, track: TrackClock, media_ns: int, position_ns: int) -> int:
         """Begin a new source epoch with this packet: its start in session time, `position_ns` or later.
 
@@ -100,8 +105,7 @@ class MediaClock:
         """
         session_ns = media_ns + self.shift_ns
         jumped_by_ns = session_ns - self._reached_ns if track.newest_ns is None else media_ns - track.newest_ns
-        latest_ns = position_ns + self._settings.max_jump_ns if self._declared_ns is None else self._declared_ns
-        at_ns = position_ns if self.resets or session_ns > latest_ns else max(position_ns, session_ns)
+        at_ns = session_ns if self.keeps_length(media_ns, position_ns) else position_ns
         self.shift_ns = at_ns - media_ns
         self._reached_ns = at_ns
         for other in self._tracks:

@@ -328,6 +328,14 @@ def test_a_jump_forward_is_a_new_epoch_that_keeps_its_length(tmp_path: Path) -> 
     assert sum(len(chunk.samples) for chunk in second) == 16_000
 
 
+def test_pictures_that_stay_for_minutes_are_all_read(tmp_path: Path) -> None:
+    """They are new epochs to the timeline, and build on each other to the decoder."""
+    slides = Pictures([0, 60_000, 120_000, 180_000], codec="libx264", options={"tune": "zerolatency"})
+    reading = read(write(tmp_path / "slides.mp4", slides))
+    assert reading.frame_times_ms == [0, 60_000, 120_000, 180_000]
+    assert reading.source.cut is None
+
+
 def _transport_stream(path: Path, start_ms: int) -> Path:
     return write(
         path,
@@ -384,6 +392,12 @@ def test_a_cut_file_gives_what_is_there_and_says_what_is_missing(tmp_path: Path)
     half = read(tmp_path / "cut.mkv")
     assert 10 < len(half.frames) < 90
     assert half.source.cut is not None
+    for name in ("whole.wav", "whole.avi"):
+        pictures = (Pictures(every(40, 4000)),) if name.endswith("avi") else ()
+        riff = write(tmp_path / name, *pictures, Sound(sine(4, 48_000), 48_000))
+        assert read(riff).source.cut is None
+        riff.write_bytes(riff.read_bytes()[: riff.stat().st_size // 2])
+        assert "bytes and holds" in (read(riff).source.cut or "")
     # A stream without an index declares nothing that it does not hold.
     stream = _transport_stream(tmp_path / "whole.ts", 0)
     (tmp_path / "cut.ts").write_bytes(stream.read_bytes()[: stream.stat().st_size // 2])
