@@ -19,7 +19,7 @@ from deploy.session.queues import Budget, Channel
 from deploy.session.reading import Read, read_virtual
 from deploy.settings import EngineSettings
 from operators.batching import as_operator_error
-from operators.interface import StreamOperator
+from operators.interface import CompletingOperator, StreamOperator
 from stream.prediction import Prediction
 from stream.sources.readable import ReadableSource
 from stream.timeline.alignment import Aligner
@@ -214,7 +214,31 @@ def _call_all(operator: StreamOperator, items: Sequence[Item]) -> list[list[Item
         except Exception as error:  # raised at the door, after what came before it
             answers.append(error)
             break
-    return answers
+    return _complete(operator, answers) if isinstance(operator, CompletingOperator) else answers
+
+
+def _complete(operator: CompletingOperator, answers: list[list[Item] | Exception]) -> list[list[Item] | Exception]:
+    """The answers with their packets completed together; where that fails, one by one, until the one that it fails for."""
+    given = [answer for answer in answers if not isinstance(answer, Exception)]
+    packets = [item for answer in given for item in answer if isinstance(item, Packet)]
+    if not packets:
+        return answers
+    try:
+        completed = [packet for _, packet in zip(packets, operator.complete(packets), strict=True)]
+    except Exception as error:  # raised at the door, after what came before it
+        if len(answers) == 1:
+            return [error]
+        alone: list[list[Item] | Exception] = []
+        for answer in answers:
+            alone += _complete(operator, [answer])
+            if isinstance(alone[-1], Exception):
+                break
+        return alone
+    following = iter(completed)
+    return [
+        answer if isinstance(answer, Exception) else [next(following) if isinstance(i, Packet) else i for i in answer]
+        for answer in answers
+    ]
 
 
 def _call(operator: StreamOperator, item: Item) -> list[Any]:

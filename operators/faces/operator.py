@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -30,7 +30,8 @@ class FaceOperator:
 
     The grid lies on the timeline, not on the frames, so that a dropped frame shifts no later pick. `sampled` counts the
     frames between picks, which give a bound and nothing else. `detect` and `encode` are stateless and may run elsewhere:
-    `detect` turns a uint8 (h, w, 3) RGB picture into `Detections`, `encode` uint8 (n, 48, 48) crops into float32 (n, d).
+    `detect` turns a uint8 (h, w, 3) RGB picture into `Detections`, `encode` uint8 (n, 48, 48) crops into float32 (n, d):
+    it is called once for all faces of several picks that are completed together.
     """
 
     name = "faces"
@@ -57,7 +58,7 @@ class FaceOperator:
         self._last_ns: int | None = None
 
     def process(self, packet: Packet) -> Iterator[Packet | Control]:
-        """A frame's faces, the largest first, where it is picked; a bound at the frame in any case."""
+        """A frame's faces, the largest first and without features, where it is picked; a bound at the frame in any case."""
         if not isinstance(packet, VideoFrame) or packet.stream != self._stream:
             raise OperatorError(
                 f"operator {self.name}",
@@ -77,6 +78,12 @@ class FaceOperator:
         else:
             self.sampled += 1
         yield from self.bound(packet.start_ns)
+
+    def complete(self, packets: Sequence[Packet]) -> list[Packet]:
+        """The same `Faces` with the feature of each face."""
+        crops = [face.crop for packet in packets if isinstance(packet, Faces) for face in packet.faces]
+        features = iter(self._encode(np.stack(crops)) if crops else ())
+        return [_with_features(packet, features) if isinstance(packet, Faces) else packet for packet in packets]
 
     def bound(self, bound_ns: int) -> Iterator[Control]:
         """The input's bound as it is."""
@@ -111,18 +118,19 @@ class FaceOperator:
         enlarged = crop_size(found.landmarks, size, (image.width, image.height))
         if enlarged != size:
             picture = image.rgb(*enlarged)
-        crops = np.stack([aligned_crop(picture, landmarks, aspect=aspect) for landmarks in found.landmarks])
-        features = self._encode(crops)
         return tuple(
             Face(
                 track=track,
                 score=float(score),
                 box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
                 landmarks=landmarks,
-                crop=crop,
-                feature=feature,
+                crop=aligned_crop(picture, landmarks, aspect=aspect),
             )
-            for track, score, box, landmarks, crop, feature in zip(
-                tracks, found.scores, found.boxes, found.landmarks, crops, features, strict=True
-            )
+            for track, score, box, landmarks in zip(tracks, found.scores, found.boxes, found.landmarks, strict=True)
         )
+
+
+def _with_features(packet: Faces, features: Iterator[np.ndarray]) -> Faces:
+    """The faces of a packet, each with the next of the features."""
+    replace = msgspec.structs.replace
+    return replace(packet, faces=tuple(replace(face, feature=next(features)) for face in packet.faces))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -114,6 +114,21 @@ class Picker:
         pass
 
 
+class LateFailure(Picker):
+    """Its packets want completion, which fails for the one of sequence `fails_at`."""
+
+    def __init__(self, *, fails_at: int = -1) -> None:
+        super().__init__()
+        self.completed: list[int] = []
+        self._fails_at = fails_at
+
+    def complete(self, packets: Sequence[Packet]) -> Sequence[Packet]:
+        if any(packet.sequence == self._fails_at for packet in packets):
+            raise ValueError("no such crop")
+        self.completed.append(len(packets))
+        return packets
+
+
 class Loudness:
     """Speech where the samples are loud."""
 
@@ -168,6 +183,8 @@ def open_session(
     source: Container,
     *,
     voice: Loudness | None = None,
+    picker: Picker | None = None,
+    pace: Callable[[int], bool] | None = None,
     hesitate: random.Random | None = None,
     engine: EngineSettings | None = None,
     timeline: TimelineSettings | None = None,
@@ -178,11 +195,12 @@ def open_session(
         SessionPlan(
             sources=[source],
             streams=STREAMS,
-            operators={"video": [Picker(hesitate)], "audio": [voice or Loudness(hesitate)]},
+            operators={"video": [picker or Picker(hesitate)], "audio": [voice or Loudness(hesitate)]},
             predictor=Predictor("test", speech, affect, Mute(), UtteranceSettings()),
             timeline=timeline or TimelineSettings(),
             engine=engine or EngineSettings(),
-        )
+        ),
+        pace=pace,
     )
 
 
@@ -231,6 +249,27 @@ def test_an_operator_that_raises_ends_the_session_with_its_name_after_what_came_
         given.extend(prediction.result for prediction in session)
     assert any(r.status == "final" for r in given)
     assert source.closed
+
+
+def test_packets_are_completed_together_where_reads_are_grouped() -> None:
+    grouped, paced = LateFailure(), LateFailure()
+    given = results(open_session(Container(4.0, SPOKEN), picker=grouped))
+    assert results(open_session(Container(4.0, SPOKEN), picker=paced, pace=lambda _: True)) == given
+    assert sum(grouped.completed) == sum(paced.completed) == 20
+    assert set(grouped.completed) <= {2, 3}
+    assert set(paced.completed) == {1}
+
+
+@pytest.mark.parametrize("pace", [None, lambda _: True], ids=["grouped", "paced"])
+def test_a_completion_that_fails_ends_the_session_after_what_came_before_its_packet(pace: Callable[[int], bool] | None) -> None:
+    windows = TimelineSettings(segmentation=WindowSettings())
+    given: list[Result] = []
+    # The frames at 3.8 and 4 s are of one group: what the first decides is still published.
+    session = open_session(Container(8.0), picker=LateFailure(fails_at=100), timeline=windows, pace=pace)
+    with pytest.raises(OperatorError, match="operator picker: found ValueError: no such crop"):
+        given.extend(prediction.result for prediction in session)
+    assert [r.start_ns for r in given if r.status == "final"] == [0]
+    assert session.dispositions()["video"].received == 100
 
 
 def test_an_operator_that_hangs_is_told_by_its_name_and_another_session_goes_on() -> None:

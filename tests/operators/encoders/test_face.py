@@ -25,6 +25,24 @@ def test_one_feature_a_crop(encoder: FaceCropEncoder, count: int) -> None:
     assert np.isfinite(features).all()
 
 
+@pytest.mark.parametrize("count", range(1, 41))
+def test_a_row_is_byte_equal_however_many_are_encoded_with_it(encoder: FaceCropEncoder, count: int) -> None:
+    batch = crops(40)
+    alone = np.concatenate([encoder.infer(crop[None]) for crop in batch])
+    together = [encoder.infer(batch[first : first + count]) for first in range(0, len(batch), count)]
+    assert (alone > 0).mean() > 0.2
+    assert np.concatenate(together).tobytes() == alone.tobytes()
+
+
+def test_groups_are_encoded_in_the_fewest_calls(encoder: FaceCropEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[int] = []
+    network = encoder._network
+    monkeypatch.setattr(encoder, "_network", lambda faces: shapes.append(len(faces)) or network(faces))
+    for count in (1, 5, 7, 16, 19):
+        encoder.infer(crops(count))
+    assert shapes == [1, 6, 8, 16, 16, 3]
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 6, 8])
 def test_a_row_is_byte_equal_whatever_its_neighbours(encoder: FaceCropEncoder, count: int) -> None:
     batch, others = crops(count), crops(count, seed=1)
@@ -32,12 +50,6 @@ def test_a_row_is_byte_equal_whatever_its_neighbours(encoder: FaceCropEncoder, c
     assert encoder.infer(batch)[count // 2].tobytes() == encoder.infer(others)[count // 2].tobytes()
     moved = np.roll(batch, 1, axis=0)
     np.testing.assert_array_equal(encoder.infer(moved), np.roll(encoder.infer(batch), 1, axis=0))
-
-
-def test_shapes_change_only_rounding(encoder: FaceCropEncoder) -> None:
-    batch = crops(11)
-    alone = np.concatenate([encoder.infer(crop[None]) for crop in batch])
-    np.testing.assert_allclose(encoder.infer(batch), alone, atol=1e-4)
 
 
 def test_what_is_folded_computes_what_was_trained() -> None:

@@ -13,7 +13,7 @@ from operators.faces.detection import CenterFaceDetector, Detections
 from operators.faces.operator import FaceOperator, FaceSettings
 from operators.interface import largest_face
 from stream.errors import OperatorError
-from stream.timeline.packets import AudioChunk, Bound, Faces, FrameImage, VideoFrame
+from stream.timeline.packets import AudioChunk, Bound, Faces, FrameImage, VideoFrame, packets_equal
 from stream.timeline.time import NS_PER_MS, NS_PER_SECOND
 
 Pictures = Callable[[np.ndarray], Any]
@@ -53,7 +53,9 @@ def picks(operator: FaceOperator, times_ns: Sequence[int]) -> list[int]:
 def faces_of(operator: FaceOperator, packet: VideoFrame) -> Faces:
     first, _ = operator.process(packet)
     assert isinstance(first, Faces)
-    return first
+    (completed,) = operator.complete([first])
+    assert isinstance(completed, Faces)
+    return completed
 
 
 @given(
@@ -129,6 +131,33 @@ def test_faces_are_described_the_largest_first_and_encoded_in_one_call(
         np.testing.assert_array_equal(each.feature, means(crop[None])[0])
     assert faces[0].box[0] < 450 / 640 < faces[0].box[2]
     assert faces[1].box[0] < 150 / 640 < faces[1].box[2]
+
+
+def test_picks_are_encoded_together_each_face_with_its_own_feature(
+    detector: CenterFaceDetector, picture: Pictures, canvas: Callable[..., np.ndarray], face: np.ndarray
+) -> None:
+    calls = []
+
+    def encode(crops: np.ndarray) -> np.ndarray:
+        calls.append(len(crops))
+        return means(crops)
+
+    operator = FaceOperator(detector, encode)
+    dim = (face * 0.6).astype(np.uint8)
+    pictures = [canvas((face, 150, 150), (dim, 450, 250)), canvas(), canvas((dim, 320, 240))]
+    frames = [frame(k * 200 * NS_PER_MS, picture(each), sequence=k) for k, each in enumerate(pictures)]
+    given = [item for each in frames for item in operator.process(each) if isinstance(item, Faces)]
+    assert all(each.feature is None for item in given for each in item.faces)
+    completed = operator.complete(given)
+    assert calls == [3]
+    assert [(item.start_ns, len(item.faces)) for item in completed if isinstance(item, Faces)] == [
+        (item.start_ns, len(item.faces)) for item in given
+    ]
+    for item in completed:
+        assert packets_equal(item, *operator.complete([item]))
+        for each in item.faces:
+            np.testing.assert_array_equal(each.feature, means(each.crop[None])[0])
+    assert calls == [3, 2, 1]
 
 
 def test_the_largest_face_of_the_interface_is_the_first(
