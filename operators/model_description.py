@@ -57,16 +57,24 @@ class ValenceMap(_Strict, frozen=True, kw_only=True):
     level: Share
 
 
+class AdaptersDescription(_Strict, frozen=True, kw_only=True):
+    """Low-rank changes of the text encoder's dense layers from `first_layer` on (operators/encoders/adapters.py)."""
+
+    rank: Annotated[int, Meta(ge=1, le=64)]
+    first_layer: Annotated[int, Meta(ge=0, le=5)] = 0
+
+
 class PartDescription(_Strict, frozen=True, kw_only=True):
     """What a model does with one modality: a registered encoder, heads, and the file that holds what was trained.
 
-    `metrics` are figures on validation rows, by name; `command` is what trained it.
+    `metrics` are figures on validation rows, by name; `command` is what trained it. Text alone may have `adapters`.
     """
 
     encoder: str
     weights: str
     emotion: EmotionHeadDescription
     sentiment: SentimentHeadDescription | None = None
+    adapters: AdaptersDescription | None = None
     metrics: dict[str, float] = {}
     command: str = ""
 

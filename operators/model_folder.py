@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from operators.encoders.adapters import TextAdapters
 from operators.encoders.face import FEATURE_DIM, FaceCropEncoder, FaceNetwork
 from operators.encoders.prosody import SPEECH_DIM
 from operators.encoders.text import TEXT_DIM, TextEncoder
@@ -72,6 +73,7 @@ class PartModules(nn.Module):
 
     sentiment: Head | None
     encoder: FaceNetwork | None
+    adapters: TextAdapters | None
 
     def __init__(self, modality: str, part: PartDescription) -> None:
         super().__init__()
@@ -79,6 +81,7 @@ class PartModules(nn.Module):
         self.emotion = Head(inputs, len(part.emotion.labels), hidden=part.emotion.hidden)
         self.sentiment = Head(inputs, 1, hidden=part.sentiment.hidden) if part.sentiment else None
         self.encoder = FaceNetwork() if modality == "video" else None
+        self.adapters = TextAdapters(part.adapters.rank, part.adapters.first_layer) if part.adapters else None
 
 
 def save_weights(path: Path, modules: nn.Module) -> None:
@@ -138,6 +141,8 @@ def _check_names(folder: Path, description: ModelDescription) -> None:
             raise ModelFolderError(f"{what}: encoder of {modality}", found=part.encoder, expected=ENCODERS[modality][0])
         if part.weights not in description.weights:
             raise ModelFolderError(f"{what}: weights of {modality}", found=f"{part.weights}, which is not under weights")
+        if part.adapters is not None and modality != "text":
+            raise ModelFolderError(f"{what}: adapters of {modality}", found="some", expected="none: they are for text")
         unknown = set(part.emotion.labels) - {*EMOTIONS, "calm"}
         if unknown or not part.emotion.labels:
             found = ", ".join(sorted(unknown)) or "none"
@@ -169,7 +174,7 @@ def _text_part(folder: Path, part: PartDescription, device: str) -> TextPart:
     if modules.sentiment is not None and part.sentiment is not None:
         sentiment = SentimentReader(head=modules.sentiment, about=part.sentiment)
     emotion = EmotionReader(head=modules.emotion, about=part.emotion)
-    return TextPart(encoder=TextEncoder(device), emotion=emotion, sentiment=sentiment)
+    return TextPart(encoder=TextEncoder(device, modules.adapters), emotion=emotion, sentiment=sentiment)
 
 
 def _audio_part(folder: Path, part: PartDescription, device: str) -> AudioPart:

@@ -313,5 +313,6 @@ class ModelWeights:
                 module, _, parameter = name.partition(".")
                 modules.setdefault(module, {})[parameter] = tensor
             self.face |= modules.pop("encoder", {})
+            modules.pop("adapters", None)  # merged into MiniLM they cost nothing
             width = modules["emotion"]["mean"].shape[0]
             {64: self.video, 384: self.text}.get(width, self.audio).update(modules)

@@ -5,56 +5,69 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from operators.encoders.adapters import SHAPES, DenseName, TextAdapters
+
 FEWEST_ROWS = 8
 """Fewer tokens are filled up: a product of fewer than 4 rows is computed in another order."""
 _PROBED_ROWS = 200
 
 
-class _Dense(NamedTuple):
+class DenseCall(Protocol):
+    """Rows (t, inputs) to rows (t, outputs)."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Each row on its own."""
+        ...
+
+
+class Dense(NamedTuple):
+    """Outputs and inputs as `torch.nn.Linear` has them."""
+
     weight: Tensor
     bias: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Rows (t, inputs) to rows (t, outputs)."""
         return functional.linear(x, self.weight, self.bias)
 
 
-class _Norm(NamedTuple):
+class Norm(NamedTuple):
+    """Layer normalisation."""
+
     weight: Tensor
     bias: Tensor
     epsilon: float
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Rows (t, d) of mean 0 and deviation 1, scaled and moved."""
         return functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.epsilon)
 
 
-class _Layer(NamedTuple):
+class Layer(NamedTuple):
     """One layer: what each token takes from the others of its text, then two dense layers."""
 
     heads: int
-    projections: _Dense
+    projections: DenseCall
     """Queries, keys and values at once."""
-    mixed: _Dense
-    mixed_norm: _Norm
-    widened: _Dense
-    narrowed: _Dense
-    narrowed_norm: _Norm
+    mixed: DenseCall
+    mixed_norm: Norm
+    widened: DenseCall
+    narrowed: DenseCall
+    narrowed_norm: Norm
 
     def __call__(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
+        """States (t, 384) of texts of these lengths, one after the other."""
         projected = self.projections(x).view(len(x), 3, self.heads, -1)
         attended = torch.cat([_attend(text) for text in projected.split(list(lengths))])
         x = self.mixed_norm(x + self.mixed(attended))
         return self.narrowed_norm(x + self.narrowed(functional.gelu(self.widened(x))))
-
-    @property
-    def dense(self) -> tuple[_Dense, ...]:
-        return self.projections, self.mixed, self.widened, self.narrowed
 
 
 class PackedMiniLM:
@@ -63,29 +76,35 @@ class PackedMiniLM:
     Whatever lies between tokens of different texts is computed row by row, attention text by text. On most CPUs a row of a
     matrix product is byte-equal however many rows there are (not so below `FEWEST_ROWS`); `rows_stand_alone` says whether
     that held here when it was loaded. Where it did, an embedding does not depend on its neighbours.
+
+    `adapters` are added to its own copy of the packaged weights: neither they nor other networks change.
     """
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, device: torch.device, adapters: TextAdapters | None = None) -> None:
         config = json.loads((folder / "config.json").read_bytes())
         weights = load_file(folder / "model.safetensors", device=str(device))
         epsilon: float = config["layer_norm_eps"]
 
-        def dense(name: str) -> _Dense:
-            return _Dense(weights[f"{name}.weight"], weights[f"{name}.bias"])
+        def dense(number: int, name: DenseName, *packaged: str) -> Dense:
+            parts = [f"encoder.layer.{number}.{part}" for part in packaged]
+            weight = torch.cat([weights[f"{part}.weight"] for part in parts])
+            adapter = adapters.of(number, name) if adapters is not None else None
+            if adapter is not None:
+                weight = weight + adapter.change().detach().to(device)
+            return Dense(weight, torch.cat([weights[f"{part}.bias"] for part in parts]))
 
-        def norm(name: str) -> _Norm:
-            return _Norm(weights[f"{name}.weight"], weights[f"{name}.bias"], epsilon)
+        def norm(name: str) -> Norm:
+            return Norm(weights[f"{name}.weight"], weights[f"{name}.bias"], epsilon)
 
-        def layer(name: str) -> _Layer:
-            parts = [dense(f"{name}.attention.self.{part}") for part in ("query", "key", "value")]
-            return _Layer(
+        def layer(number: int) -> Layer:
+            return Layer(
                 heads=config["num_attention_heads"],
-                projections=_Dense(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])),
-                mixed=dense(f"{name}.attention.output.dense"),
-                mixed_norm=norm(f"{name}.attention.output.LayerNorm"),
-                widened=dense(f"{name}.intermediate.dense"),
-                narrowed=dense(f"{name}.output.dense"),
-                narrowed_norm=norm(f"{name}.output.LayerNorm"),
+                projections=dense(number, "projections", *(f"attention.self.{part}" for part in ("query", "key", "value"))),
+                mixed=dense(number, "mixed", "attention.output.dense"),
+                mixed_norm=norm(f"encoder.layer.{number}.attention.output.LayerNorm"),
+                widened=dense(number, "widened", "intermediate.dense"),
+                narrowed=dense(number, "narrowed", "output.dense"),
+                narrowed_norm=norm(f"encoder.layer.{number}.output.LayerNorm"),
             )
 
         self._device = device
@@ -93,22 +112,38 @@ class PackedMiniLM:
         # A text alone is all of the first of the two types that BERT tells apart.
         self._places = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
         self._norm = norm("embeddings.LayerNorm")
-        self._layers = [layer(f"encoder.layer.{k}") for k in range(config["num_hidden_layers"])]
-        self.rows_stand_alone = all(_rows_stand_alone(dense) for dense in self._layers[0].dense)
+        self.layers = [layer(number) for number in range(config["num_hidden_layers"])]
+        first = self.layers[0]
+        probed = (first.projections, first.mixed, first.widened, first.narrowed)
+        widths = [inputs for _, inputs in SHAPES.values()]
+        self.rows_stand_alone = all(_rows_stand_alone(d, width, device) for d, width in zip(probed, widths, strict=True))
 
     def __call__(self, texts: Sequence[Sequence[int]]) -> list[Tensor]:
         """Embeddings float32 (384,), one a text (token ids, at least one each): the mean over its tokens, of length 1."""
         lengths = [len(text) for text in texts]
         filling = max(0, FEWEST_ROWS - sum(lengths))
         if filling:
-            lengths.append(filling)
-        ids = torch.tensor([*(token for text in texts for token in text), *(0,) * filling], device=self._device)
-        places = torch.cat([self._places[:length] for length in lengths])
-        x = self._norm(self._words[ids] + places)
-        for layer in self._layers:
-            x = layer(x, lengths)
-        # One by one: a mean over tokens is the same only at the same shape.
-        return [functional.normalize(text.mean(0), dim=0) for text in x.split(lengths)[: len(texts)]]
+            texts, lengths = [*texts, [0] * filling], [*lengths, filling]
+        x = run(self.layers, self.embedded(texts), lengths)
+        return pooled(x, lengths)[: len(lengths) - bool(filling)]
+
+    def embedded(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """What goes into the first layer: float32 (t, 384), the tokens of one text after those of the other."""
+        ids = torch.tensor([token for text in texts for token in text], device=self._device)
+        places = torch.cat([self._places[: len(text)] for text in texts])
+        return self._norm(self._words[ids] + places)
+
+
+def run(layers: Sequence[Layer], x: Tensor, lengths: Sequence[int]) -> Tensor:
+    """States (t, 384) of texts of these lengths through layers, one after the other."""
+    for layer in layers:
+        x = layer(x, lengths)
+    return x
+
+
+def pooled(states: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    """The mean over each text's states (t, 384), of length 1; one by one, since it is the same only at the same shape."""
+    return [functional.normalize(text.mean(0), dim=0) for text in states.split(list(lengths))]
 
 
 def _attend(projected: Tensor) -> Tensor:
@@ -119,10 +154,9 @@ def _attend(projected: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _rows_stand_alone(dense: _Dense) -> bool:
+def _rows_stand_alone(dense: DenseCall, inputs: int, device: torch.device) -> bool:
     """Whether a row of this layer's output is byte-equal however many rows are computed with it."""
-    count = _PROBED_ROWS * dense.weight.shape[1]
-    x = torch.arange(count, device=dense.weight.device).float().cos().view(_PROBED_ROWS, -1)
+    x = torch.arange(_PROBED_ROWS * inputs, device=device).float().cos().view(_PROBED_ROWS, -1)
     whole = dense(x)
     return all(
         torch.equal(dense(x[first : first + rows]), whole[first : first + rows])

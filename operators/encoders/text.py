@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from operators.encoders.adapters import TextAdapters
 from operators.encoders.minilm import PackedMiniLM
 from operators.packaged_weights import MINILM, verified_folder
 
@@ -24,17 +25,17 @@ REMEMBERED_TEXTS = 16
 
 
 class TextEncoder:
-    """Texts to embeddings, a pure function of each text. Its weights come with a package: no hub is asked."""
+    """Texts to embeddings, a pure function of each text. Its weights come with a package: no hub is asked.
+
+    `adapters`, which a model folder may hold, are merged into them here: they cost nothing afterwards.
+    """
 
     feature_dim = TEXT_DIM
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", adapters: TextAdapters | None = None) -> None:
         folder = verified_folder(MINILM)
-        # By its own library: importing transformers takes three seconds and more, for nothing else.
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(LONGEST_TOKENS)
-        self._network = PackedMiniLM(folder, torch.device(device))
+        self._tokenizer = text_tokenizer()
+        self._network = PackedMiniLM(folder, torch.device(device), adapters)
         self._most_tokens = MOST_TOKENS if self._network.rows_stand_alone or torch.device(device).type != "cpu" else 0
         self._known: OrderedDict[str, Tensor] = OrderedDict()
         self._lock = threading.Lock()
@@ -72,3 +73,12 @@ class TextEncoder:
             pack.append(ids)
         if pack:
             yield pack
+
+
+def text_tokenizer() -> Tokenizer:
+    """The tokenizer of the packaged weights, with texts cut at `LONGEST_TOKENS`; capitals and accents make no difference."""
+    # By its own library: importing transformers takes three seconds and more, for nothing else.
+    tokenizer = Tokenizer.from_file(str(verified_folder(MINILM) / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(LONGEST_TOKENS)
+    return tokenizer

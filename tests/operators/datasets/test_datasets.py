@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from operators.datasets.fer2013 import read_fer2013
-from operators.datasets.meld import read_meld
+from operators.datasets.meld import SENTIMENTS, read_meld
 from operators.datasets.mosi import as_written, read_mosi
 from operators.datasets.ravdess import LABELS, TRAIN_ACTORS, VALID_ACTORS, read_ravdess, read_samples
 from operators.interface import EMOTIONS
@@ -130,6 +130,14 @@ def test_meld_reads_its_table_and_refuses_unknown_emotions(tmp_path: Path) -> No
     found = read_meld(tmp_path, "dev")
     assert found.texts == ["It's on", "No"]
     assert [EMOTIONS[k] for k in found.emotions] == ["joy", "fear"]
+    assert (found.sentiments.tolist(), len(set(found.dialogues))) == ([-1, -1], 2)
+    table.write_text("Utterance,Emotion,Sentiment,Dialogue_ID\nOn,joy,positive,7\nNo,fear,negative,7\n")
+    found = read_meld(tmp_path, "dev")
+    assert [SENTIMENTS[k] for k in found.sentiments] == ["positive", "negative"]
+    assert found.dialogues.tolist() == [7, 7]
+    table.write_text("Utterance,Emotion,Sentiment\nOn,joy,mixed\n")
+    with pytest.raises(DatasetError, match="line 2"):
+        read_meld(tmp_path, "dev")
     table.write_text("Sr No.,Utterance,Emotion\n1,Oh,boredom\n")
     with pytest.raises(DatasetError, match="line 2"):
         read_meld(tmp_path, "dev")
