@@ -98,7 +98,7 @@ def _opened(url: str, options: dict[str, str], timeouts: tuple[float, float] | N
 
     def work() -> None:
         try:
-            answer.set_result(av.open(url, options=options, timeout=timeouts))
+            answer.set_result(av.open(url, options=options, timeout=timeouts, metadata_errors="replace"))
         except BaseException as error:
             answer.set_exception(error)
 

@@ -117,6 +117,8 @@ class MediaSource:
             packet = next(self._packets, None)
         except av.FFmpegError as error:
             return self._end(_reading_failed(error))
+        except IndexError:  # PyAV at the end of a container in which tracks have appeared on the way; ours are flushed before
+            packet = None
         if packet is None:
             return self._end(None)
         self.compressed_bytes = packet.size

@@ -98,7 +98,7 @@ class Track(ABC):
             return []
         for frame in frames:
             self.damage.frame(damaged=frame.is_corrupt)
-        return [timed for frame in frames for timed in self._take(frame)]
+        return self._taken(frames)
 
     def stamped_ns(self, packet: av.Packet) -> int | None:
         """When a packet is decoded, on the container's clock. Of two time stamps that don't fit together one is damaged.
@@ -128,7 +128,7 @@ class Track(ABC):
         except (av.FFmpegError, ValueError):
             frames = []
         context.flush_buffers()
-        return [timed for frame in frames for timed in self._take(frame)] + self.finish()
+        return self._taken(frames) + self.finish()
 
     def finish(self) -> list[TimedPacket]:
         """What is held back beyond the decoder."""
@@ -152,6 +152,16 @@ class Track(ABC):
         if source.duration is None:
             return None
         return self.media_ns((source.start_time or 0) + source.duration)
+
+    def _taken(self, frames: Sequence[Frame]) -> list[TimedPacket]:
+        timed: list[TimedPacket] = []
+        for frame in frames:
+            try:
+                timed += self._take(frame)
+            except av.FFmpegError:  # of a form that FFmpeg decodes and can't convert
+                self.leave_out("frames were dropped: damaged")
+                self.damage.packet()
+        return timed
 
     @abstractmethod
     def _take(self, frame: Frame) -> list[TimedPacket]: ...

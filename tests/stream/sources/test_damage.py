@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import av
@@ -11,6 +11,7 @@ from media_making import Pictures, Sound, every, sine, write
 from stream.errors import SourceError
 from stream.sources.damage import Damage
 from stream.sources.media import MediaSource
+from stream.sources.resampling import Resampler
 from stream.timeline.packets import AudioChunk, EpochStart, Item, VideoFrame
 from stream.timeline.time import NS_PER_MS, NS_PER_SECOND
 
@@ -157,6 +158,50 @@ def test_a_track_that_stays_behind_a_jump_is_told_at_the_end(tmp_path: Path) -> 
     assert len(frame_times_ms(items)) == 100
     assert source.cut is not None
     assert "packets of audio are stamped by a clock that other tracks left" in source.cut
+
+
+def test_names_that_are_no_utf8_keep_nothing_from_being_read(tmp_path: Path) -> None:
+    path = tmp_path / "song.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Beyonc#"
+        stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux(stream.encode(frame))
+    path.write_bytes(path.read_bytes().replace(b"Beyonc#", b"Beyonc\xe9"))
+    _, items = read(path)
+    assert seconds_of_sound(items) == 1
+
+
+def test_tracks_that_appear_on_the_way_end_nothing(tmp_path: Path) -> None:
+    source = MediaSource(str(write(tmp_path / "a.mkv", Pictures(every(40, 1000)), Sound(sine(1)))))
+
+    def broken(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+        yield from packets
+        raise IndexError("list index out of range")
+
+    source._packets = broken(source._packets)
+    items: list[Item] = []
+    while not source.ended:
+        items += source.read()
+    source.close()
+    assert len(frame_times_ms(items)) == 25
+    assert source.cut is None
+
+
+def test_a_frame_that_can_not_be_converted_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take, calls = Resampler.take, iter(range(100))
+
+    def refusing(self: Resampler, frame: av.AudioFrame, at_ns: int | None) -> list[AudioChunk]:
+        if next(calls) == 5:
+            raise av.error.ArgumentError(22, "Invalid argument")
+        return take(self, frame, at_ns)
+
+    monkeypatch.setattr(Resampler, "take", refusing)
+    path = write(tmp_path / "a.mkv", Sound(sine(1)))
+    source, items = read(path)
+    assert seconds_of_sound(items) == pytest.approx(1, abs=0.001)  # the gap is filled
+    assert source.cut == f"source {path}: 1 packets of audio could not be decoded"
 
 
 def test_a_file_in_which_nothing_can_be_decoded_is_refused(tmp_path: Path) -> None:
