@@ -74,7 +74,9 @@ def test_an_interrupt_while_a_pipe_gives_nothing_leaves_whole_lines_and_shows_th
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130  # it would wait for its source for a minute
-    out, err = process.communicate()
+    # Not `communicate`, which passes by what `readline` has taken into its buffer.
+    assert process.stderr is not None
+    out, err = process.stdout.read(), process.stderr.read()
     for line in (first, *out.splitlines()):
         assert decode(line).result.status in ("provisional", "final")
     assert b"x real time" in err
