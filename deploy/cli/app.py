@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import bench, train
+from deploy.cli import bench, evaluate, train
 from deploy.cli.analyze import analyze
 from deploy.cli.demo import demo
 from deploy.cli.doctor import doctor
@@ -36,6 +36,7 @@ app.command()(subscribe)
 app.command()(doctor)
 app.command()(schema)
 app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")
 
 

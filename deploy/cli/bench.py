@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.device import DeviceOption, check_device
 from stream.errors import SettingsError
 
 app = typer.Typer(help="Measure what the pipeline costs on this machine.", no_args_is_help=True)
@@ -74,3 +75,19 @@ def timeline(
 
     small, large = measure(events // 10), measure(events)
     print_figures({"trace": small, "ten_times": large}, as_json=as_json)
+
+
+@app.command()
+def operators(
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model folder instead of the one that ships.", metavar="DIR")
+    ] = None,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Milliseconds and items a second of each operator alone, by batch size, on one thread."""
+    check_device(device)
+    from deploy.bench.operator_speed import measure_operators
+    from deploy.cli.render import print_figures
+
+    print_figures(measure_operators(model, device), as_json=as_json)
