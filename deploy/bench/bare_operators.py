@@ -117,17 +117,17 @@ class FaceNetwork(nn.Module):
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            _convolution(1, 32, 5, 2), nn.ReLU(), _convolution(32, 32), nn.ReLU(), _convolution(32, 64, 3, 2), nn.ReLU(),
-            _Residual(64), _convolution(64, 128, 3, 2), nn.ReLU(), _Residual(128),
+            _convolution(1, 32, 5, 2), nn.ReLU(), _Residual(32), _convolution(32, 96, 3, 2), nn.ReLU(),
+            _Residual(96), _Residual(96), _convolution(96, 192, 3, 2), nn.ReLU(), _Residual(192),
         )  # fmt: skip
-        self.embedding = nn.Linear(128, 64)
+        self.embedding = nn.Linear(192, 64)
         self.load_state_dict(weights)
         _fold(self.eval().requires_grad_(False))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Features of uint8 (n, 48, 48) crops."""
-        grey = nn.functional.interpolate((crops.unsqueeze(1).float() - 128) / 74, size=36, mode="bilinear", align_corners=False)
+        grey = nn.functional.interpolate((crops.unsqueeze(1).float() - 128) / 74, size=44, mode="bilinear", align_corners=False)
         seen = self.layers(grey.contiguous(memory_format=torch.channels_last))
         return torch.relu(self.embedding(seen.mean(dim=(2, 3))))
 
