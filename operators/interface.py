@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 import numpy as np
 
-from stream.prediction import SentimentEstimate
+from stream.prediction import SentimentEstimate, Subject
 from stream.timeline.packets import Control, Face, Faces, Packet, Word
 from stream.timeline.segments import SegmentKind, SliceState, Status
 
@@ -124,7 +124,8 @@ class AffectResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a model predicts for one segment; None where nothing present says anything about it.
 
     `emotions` float32 (7,) in the order of `EMOTIONS`; `weights` share of each modality ("text", "audio", "video")
-    in the result, adding up to 1 where anything was predicted; `subject` is the face track that was read.
+    in the result, adding up to 1 where anything was predicted; `subject` is whose face was read, None where nobody
+    was looked for.
     """
 
     sentiment: SentimentEstimate | None
@@ -132,7 +133,7 @@ class AffectResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     valence: float | None
     arousal: float | None
     weights: dict[str, float]
-    subject: int | None = None
+    subject: Subject | None = None
 
 
 class Transcriber(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -13,11 +12,13 @@ from torch import Tensor
 from operators.circumplex import place_of
 from operators.encoders.prosody import speech_features
 from operators.encoders.text import TextEncoder
+from operators.faces.speaker import load_speaker_weights
+from operators.faces.subject import subject_of
 from operators.fusion.decision import Opinion, fuse_opinions
 from operators.heads import Head
-from operators.interface import EMOTIONS, AffectResult, FaceEncoder, SegmentInput, SpeechResult, largest_face
+from operators.interface import EMOTIONS, AffectResult, FaceEncoder, SegmentInput, SpeechResult
 from operators.model_description import EmotionHeadDescription, SentimentHeadDescription, ValenceMap
-from stream.prediction import SentimentEstimate
+from stream.prediction import SentimentEstimate, Subject
 from stream.timeline.time import NS_PER_SAMPLE
 
 Batch = Sequence[tuple[SegmentInput, SpeechResult]]
@@ -116,6 +117,7 @@ class AffectModel:
         self.licence = licence
         self.device = device
         self.face_encoder: FaceEncoder = video.encoder if video else NoFaceEncoder()
+        self._speaker = load_speaker_weights()
         self._text = text
         self._audio = audio
         self._video = video
@@ -125,7 +127,7 @@ class AffectModel:
     def infer(self, batch: Batch) -> list[AffectResult]:
         """One result per segment, in order; all None, without weights, where nothing present says anything."""
         texts = [spoken_text(segment, speech) for segment, speech in batch]
-        subjects = [subject_track(segment) for segment, _ in batch]
+        subjects = [subject_of(segment, self._speaker) for segment, _ in batch]
         opinions: list[dict[str, Opinion]] = [{} for _ in batch]
         sentiments: dict[int, SentimentEstimate] = {}
         self._read_texts(texts, opinions, sentiments)
@@ -159,11 +161,14 @@ class AffectModel:
         if self._audio is not None and seen:
             self._audio.emotion.read(torch.from_numpy(np.stack(features)).to(self.device), seen, "audio", opinions)
 
-    def _read_faces(self, batch: Batch, subjects: list[int | None], opinions: list[dict[str, Opinion]]) -> None:
+    def _read_faces(self, batch: Batch, subjects: list[Subject | None], opinions: list[dict[str, Opinion]]) -> None:
         """The mean over the frames in which the subject is seen; the head's logits are those of the mean feature."""
         features, seen = [], []
         for row, (segment, _) in enumerate(batch):
-            faces = [face for frame in segment.faces for face in frame.faces if face.track == subjects[row]]
+            subject = subjects[row]
+            if subject is None or subject.track is None:
+                continue
+            faces = [face for frame in segment.faces for face in frame.faces if face.track == subject.track]
             known = [face.feature for face in faces if face.feature is not None]
             if self._video is not None and known:
                 features.append(np.mean(known, axis=0, dtype=np.float32))
@@ -171,7 +176,9 @@ class AffectModel:
         if self._video is not None and seen:
             self._video.emotion.read(torch.from_numpy(np.stack(features)).to(self.device), seen, "video", opinions)
 
-    def _result(self, opinions: dict[str, Opinion], sentiment: SentimentEstimate | None, subject: int | None) -> AffectResult:
+    def _result(
+        self, opinions: dict[str, Opinion], sentiment: SentimentEstimate | None, subject: Subject | None
+    ) -> AffectResult:
         emotions, weights = fuse_opinions(opinions)
         place = None if emotions is None else place_of(emotions)
         if sentiment is None and place is not None and self._sentiment_from_valence is not None:
@@ -194,12 +201,6 @@ def spoken_text(segment: SegmentInput, speech: SpeechResult) -> str:
     if speech.transcript is None or speech.transcript.rejected:
         return ""
     return " ".join(word.text for word in speech.transcript.words)
-
-
-def subject_track(segment: SegmentInput) -> int | None:
-    """The track that is the largest face in most frames, of those in equally many the oldest; None without a face."""
-    largest = Counter(face.track for frame in segment.faces if (face := largest_face(frame)) is not None)
-    return min(largest, key=lambda track: (-largest[track], track), default=None)
 
 
 def _outputs(head: Head, features: Tensor) -> Tensor:

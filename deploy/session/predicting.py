@@ -19,7 +19,6 @@ from stream.prediction import (
     Polarity,
     Prediction,
     Result,
-    Subject,
     Transcript,
     TranscriptWord,
 )
@@ -121,7 +120,7 @@ class Predictor:
                 revision=revision.number,
                 status=revision.status,
                 reason=revision.reason,
-                subject=_subject(segment, affect),
+                subject=affect.subject if affect else None,
                 sentiment=affect.sentiment if affect else None,
                 polarity=_polarity(affect),
                 emotions=_emotions(affect),
@@ -217,14 +216,6 @@ def _transcript(segment: SegmentInput | None, speech: SpeechResult | None) -> Tr
         words=tuple(TranscriptWord(text=w.text, start_ns=w.start_ns, end_ns=w.end_ns, estimated=w.estimated) for w in words),
         log_probability=None if _given(segment) or heard is None else heard.log_probability,
     )
-
-
-def _subject(segment: SegmentInput | None, affect: AffectResult | None) -> Subject | None:
-    if segment is None or affect is None or not segment.faces:
-        return None
-    if affect.subject is None:
-        return Subject(method="unknown")
-    return Subject(method="largest-face", track=affect.subject)
 
 
 def _polarity(affect: AffectResult | None) -> Polarity | None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 CROP: Final = 48
-_PLACES: Final = np.array([[15, 19.3], [33, 19.3], [24, 28.8], [17, 35.7], [31, 35.7]], np.float32)
+PLACES: Final = np.array([[15, 19.3], [33, 19.3], [24, 28.8], [17, 35.7], [31, 35.7]], np.float32)
 """Where the five landmarks lie in FER2013's pictures on average."""
 EYE_DISTANCE: Final = 18.0
 """Pixels between the eyes of a crop: a picture in which they are nearer has less detail than the crop can hold."""
@@ -26,12 +26,10 @@ def aligned_crop(rgb: np.ndarray, landmarks: np.ndarray, *, aspect: float) -> np
     points = landmarks * unstretched
     # Warped at a whole multiple of the crop's size and then averaged down: no aliasing, whatever the face's size.
     enlarged = int(np.clip(np.ceil(_eye_distance(points) / EYE_DISTANCE), 1, 8))
-    matrix = _similarity(points, _PLACES * enlarged)
+    matrix = similarity(points, PLACES * enlarged)
     matrix[:, :2] *= unstretched / [width, height]
-    # Shares count from the picture's edge, OpenCV from the middle of its first pixel.
-    matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
     side = CROP * enlarged
-    warped = cv2.warpAffine(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.warpAffine(rgb, centred(matrix), (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     grey = cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY)
     if enlarged > 1:
         grey = cv2.resize(grey, (CROP, CROP), interpolation=cv2.INTER_AREA)
@@ -58,11 +56,18 @@ def _eye_distance(points: np.ndarray) -> float:
     return float(np.linalg.norm(points[1] - points[0]))
 
 
-def _similarity(points: np.ndarray, places: np.ndarray) -> np.ndarray:
+def centred(matrix: np.ndarray) -> np.ndarray:
+    """A transform float64 (2, 3) of points counted from a picture's edge, for OpenCV, which counts from pixels' middles."""
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
+    return shifted
+
+
+def similarity(points: np.ndarray, places: np.ndarray) -> np.ndarray:
     """The rotation, scale and shift, float64 (2, 3), that bring (n, 2) points nearest to their places."""
     # As complex numbers a similarity is z -> a z + b, and least squares have a closed form.
     source, target = points[:, 0] + 1j * points[:, 1], places[:, 0] + 1j * places[:, 1]
-    centred = source - source.mean()
-    a = np.vdot(centred, target) / max(np.vdot(centred, centred).real, 1e-9)
+    around = source - source.mean()
+    a = np.vdot(around, target) / max(np.vdot(around, around).real, 1e-9)
     b = target.mean() - a * source.mean()
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])

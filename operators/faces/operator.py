@@ -9,6 +9,7 @@ import numpy as np
 
 from operators.faces.crops import aligned_crop, crop_size
 from operators.faces.detection import Detections, detection_size
+from operators.faces.mouths import MouthRecorder, MouthSettings
 from operators.faces.tracking import Tracker, TrackingSettings
 from stream.errors import OperatorError
 from stream.timeline.packets import Bound, Control, Face, Faces, FrameImage, Packet, VideoFrame
@@ -23,13 +24,15 @@ class FaceSettings(msgspec.Struct, frozen=True, kw_only=True):
     most_faces: int = 8
     """The largest so many faces of a frame are kept: what a crowd costs is bounded."""
     tracking: TrackingSettings = TrackingSettings()
+    mouths: MouthSettings = MouthSettings()
 
 
 class FaceOperator:
     """VideoFrame to Faces, on the first frame at or after each k / rate of the timeline.
 
     The grid lies on the timeline, not on the frames, so that a dropped frame shifts no later pick. `sampled` counts the
-    frames between picks, which give a bound and nothing else. `detect` and `encode` are stateless and may run elsewhere:
+    frames between picks, which give a bound and nothing else: where several people are visible, their mouths in it come
+    with the next pick, which no bound has passed by then. `detect` and `encode` are stateless and may run elsewhere:
     `detect` turns a uint8 (h, w, 3) RGB picture into `Detections`, `encode` uint8 (n, 48, 48) crops into float32 (n, d):
     it is called once for all faces of several picks that are completed together.
     """
@@ -55,6 +58,7 @@ class FaceOperator:
         self._detect = detect
         self._encode = encode
         self._tracker = Tracker(self._settings.tracking)
+        self._mouths = MouthRecorder(self._settings.mouths)
         self._last_ns: int | None = None
 
     def process(self, packet: Packet) -> Iterator[Packet | Control]:
@@ -77,6 +81,7 @@ class FaceOperator:
             )
         else:
             self.sampled += 1
+            self._mouths.see(packet.image, packet.start_ns)
         yield from self.bound(packet.start_ns)
 
     def complete(self, packets: Sequence[Packet]) -> list[Packet]:
@@ -96,6 +101,7 @@ class FaceOperator:
     def reset(self, epoch: int, at_ns: int) -> None:  # noqa: ARG002 - frames carry their epoch
         """A new source epoch: nobody is followed across it; picks go on at the next k / rate from `at_ns` on."""
         self._tracker.forget()
+        self._mouths.forget()
         self._last_ns = at_ns - 1
 
     def landmarks_at(self, track: int, at_ns: int) -> np.ndarray | None:
@@ -114,11 +120,12 @@ class FaceOperator:
         found = self._detect(picture).largest(self._settings.most_faces)
         tracks = self._tracker.update(found, at_ns, aspect=aspect)
         if not tracks:
+            self._mouths.forget()
             return ()
         enlarged = crop_size(found.landmarks, size, (image.width, image.height))
         if enlarged != size:
             picture = image.rgb(*enlarged)
-        return tuple(
+        faces = [
             Face(
                 track=track,
                 score=float(score),
@@ -127,7 +134,8 @@ class FaceOperator:
                 crop=aligned_crop(picture, landmarks, aspect=aspect),
             )
             for track, score, box, landmarks in zip(tracks, found.scores, found.boxes, found.landmarks, strict=True)
-        )
+        ]
+        return self._mouths.pick(faces, image, at_ns, self._tracker)
 
 
 def _with_features(packet: Faces, features: Iterator[np.ndarray]) -> Faces:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from typing import Final
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+
+_BRIGHTNESS_FIRST: Final = re.compile(r"yuvj?4\d\dp|nv12|nv21|gray")
+"""Formats whose first plane is 8-bit brightness."""
 
 
 class PictureConverter:
@@ -20,6 +25,15 @@ class PictureConverter:
         """uint8 (height, width, 3) RGB of a frame as it is stored."""
         with self._lock:
             return self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1).to_ndarray()
+
+    def grey(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 (height, width) brightness of a frame as it is stored; a view of it where it is stored as such."""
+        if not _BRIGHTNESS_FIRST.fullmatch(frame.format.name):
+            with self._lock:
+                return self._reformatter.reformat(frame, format="gray", threads=1).to_ndarray()
+        plane = frame.planes[0]
+        rows: np.ndarray = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        return rows[: frame.height, : frame.width]
 
 
 class DecodedPicture:
@@ -42,3 +56,7 @@ class DecodedPicture:
             width, height = height, width
         picture = self._converter.rgb(self._frame, width, height)
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+    def grey(self) -> np.ndarray:
+        """The brightness of the whole picture, uint8 (height, width): a view of it where that can be."""
+        return np.rot90(self._converter.grey(self._frame), self._quarter_turns)

@@ -30,6 +30,10 @@ class FrameImage(Protocol):
         """The picture scaled to (height, width, 3), uint8 RGB."""
         ...
 
+    def grey(self) -> np.ndarray:
+        """The picture as it is, uint8 (height, width), its brightness; may be a view of it, so not to be written to."""
+        ...
+
 
 class Packet(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A time-stamped unit of the stream named `stream`, half-open [start_ns, end_ns) of session time.
@@ -84,13 +88,24 @@ class Word(Packet, frozen=True, kw_only=True, eq=False):
     confidence: float | None = None
 
 
+class Mouths(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The mouth of one person in the frames since the pick before, the picked one last.
+
+    `times_ns` is int64 (k,), growing; `crops` uint8 (k, 32, 32), grey, aligned by landmarks interpolated between the picks.
+    """
+
+    times_ns: np.ndarray
+    crops: np.ndarray
+
+
 class Face(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One visible face at one instant.
 
     `track` is stable over the session and never used again. `box` is (x1, y1, x2, y2) and `landmarks` float32 (5, 2)
     (left eye, right eye, nose, mouth corners), both as shares of the picture's width and height. `crop` is uint8
     (48, 48), grey, aligned by the landmarks and histogram-equalised. `feature` is float32 (d,), put in by the face
-    encoder; None before.
+    encoder; None before. `mouths` are of the frames since the pick before, so they may lie before the segment to which the
+    pick belongs; None where fewer than two faces are visible.
     """
 
     track: int
@@ -99,6 +114,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     landmarks: np.ndarray
     crop: np.ndarray
     feature: np.ndarray | None = None
+    mouths: Mouths | None = None
 
 
 class Faces(Packet, frozen=True, kw_only=True, eq=False):

@@ -18,9 +18,9 @@ from operators.model import (
     TextPart,
     VideoPart,
     spoken_text,
-    subject_track,
 )
 from operators.model_description import EmotionHeadDescription, SentimentHeadDescription, ValenceMap
+from stream.prediction import Subject
 from stream.timeline.packets import Face, Faces, Word
 
 SECOND = 1_000_000_000
@@ -181,7 +181,7 @@ def test_all_three_have_weight_by_reliability_and_coverage(model: AffectModel) -
     result = only(model, with_faces(with_speech(SILENCE)), heard("i love it"))
     total = 0.25 + 0.4 + 0.5
     assert result.weights == pytest.approx({"text": 0.25 / total, "audio": 0.4 / total, "video": 0.5 / total})
-    assert result.subject == 7
+    assert result.subject == Subject(method="largest-face", track=7)
 
 
 def test_what_was_not_heard_or_seen_takes_weight_away(model: AffectModel) -> None:
@@ -231,14 +231,6 @@ def test_given_words_switch_the_transcript_off_and_a_rejected_one_is_not_read() 
     assert spoken_text(SILENCE, heard("heard twice")) == "heard twice"
     assert spoken_text(SILENCE, heard("heard", rejected=True)) == ""
     assert spoken_text(SILENCE, NOBODY) == ""
-
-
-def test_the_subject_is_the_largest_in_most_frames_and_the_oldest_of_equals() -> None:
-    small, large, new = face(1, 0.1, 0), face(2, 0.5, 1), face(3, 0.6, 2)
-    frames = (frame(0, large, small), frame(1, large, small), frame(2, new, large), frame(3))
-    assert subject_track(msgspec.structs.replace(SILENCE, faces=frames)) == 2
-    assert subject_track(msgspec.structs.replace(SILENCE, faces=frames[1:3])) == 2
-    assert subject_track(SILENCE) is None
 
 
 def test_unfamiliar_features_make_less_sure_and_change_no_order() -> None:

@@ -44,6 +44,9 @@ class Picture:
     def rgb(self, width: int, height: int) -> np.ndarray:
         return np.zeros((height, width, 3), np.uint8)
 
+    def grey(self) -> np.ndarray:
+        return np.zeros((self.height, self.width), np.uint8)
+
 
 class Container:
     """Video at 25 and audio in steps of 32 ms; loud where `spoken`; audio read `skew_ns` behind video."""

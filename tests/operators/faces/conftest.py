@@ -32,6 +32,9 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
         self.asked.append((width, height))
         return cv2.resize(self.array, (width, height), interpolation=cv2.INTER_AREA)
 
+    def grey(self) -> np.ndarray:
+        return cv2.cvtColor(self.array, cv2.COLOR_RGB2GRAY)
+
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[[np.ndarray], Picture]:

@@ -30,6 +30,9 @@ class Blank:
     def rgb(self, width: int, height: int) -> np.ndarray:
         return np.zeros((height, width, 3), np.uint8)
 
+    def grey(self) -> np.ndarray:
+        return np.zeros((self.height, self.width), np.uint8)
+
 
 def means(crops: np.ndarray) -> np.ndarray:
     return crops.reshape(len(crops), -1).mean(axis=1, keepdims=True, dtype=np.float32)

@@ -189,6 +189,9 @@ class Blank:
     def rgb(self, width: int, height: int) -> np.ndarray:
         return np.zeros((height, width, 3), np.uint8)
 
+    def grey(self) -> np.ndarray:
+        return np.zeros((self.height, self.width), np.uint8)
+
 
 @cache
 def actions() -> st.SearchStrategy[Action]:

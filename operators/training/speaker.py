@@ -1,0 +1,343 @@
+"""Fits the active speaker's projections on talking faces of GRID, and judges them on pairs of people they were not fitted on.
+
+`python -m operators.training.speaker DATA OUTPUT` writes the weights into the folder OUTPUT and prints the figures.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import av
+import cv2
+import msgspec
+import numpy as np
+from safetensors.numpy import save_file
+
+from operators.faces.detection import CenterFaceDetector
+from operators.faces.operator import FaceOperator
+from operators.faces.speaker import (
+    MOUTH_DIM,
+    SOUND_DIM,
+    STEP_NS,
+    SpeakerSettings,
+    SpeakerWeights,
+    lagged_fit,
+    log_evidence,
+    mouth_features,
+    sound_features,
+    visible_steps,
+)
+from stream.errors import DatasetError
+from stream.sources.media import MediaSource
+from stream.timeline.packets import AudioChunk, Faces, Mouths, VideoFrame
+from stream.timeline.time import NS_PER_SAMPLE, from_seconds
+
+COMPONENTS: Final = 8
+RIDGE: Final = 0.05
+"""Added to the variances as a share of their mean: 9 clips have few frames for 126 dimensions."""
+SAME_PERSON: Final = (frozenset({"id2_vcd_swwp2s", "pwij3p"}),)
+"""Clips of one speaker, as far as one can see: neither is trained on where the other is judged."""
+SIZES: Final = ((1.0, 1.0), (1.0, 0.6), (0.6, 1.0))
+SPANS_S: Final = ((0.0, 3.0), (0.4, 2.4), (0.6, 2.1), (0.6, 1.6), (1.0, 2.0))
+"""What of a clip is judged: all of it, and shorter parts with speech."""
+NEIGHBOURS: Final = (1, 4)
+"""Each clip is filmed beside the next and beside the fourth after it."""
+RATE: Final = 25
+SIDES: Final = ("left", "right")
+
+
+class View(NamedTuple):
+    """Where a clip is in a composed video: on which side, at which sizes left and right, and beside which other clip."""
+
+    side: str
+    sizes: tuple[float, float]
+    step: int
+
+
+class Features(msgspec.Struct, frozen=True, eq=False):
+    """Of each clip by its name: the features of its sound (n, 50), and of its mouth (n, 126) in each view."""
+
+    sound: dict[str, np.ndarray]
+    mouth: dict[tuple[str, View], np.ndarray]
+
+
+class Clip(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A talking face: its sound int16 (n,) at 16 kHz, and its mouth as followed in several composed videos."""
+
+    name: str
+    samples: np.ndarray
+    mouths: dict[View, Mouths]
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Two faces and a voice: the fits (2, 7) of the faces, and which of them speaks (None: neither)."""
+
+    pair: tuple[str, str]
+    sizes: tuple[float, float]
+    """Of the first of the pair, then of the second."""
+    first_side: str
+    span_s: tuple[float, float]
+    fits: np.ndarray
+    steps: int
+    speaker: int | None
+
+
+def read_clips(folder: Path) -> list[Clip]:
+    """The clips `*.mpg` of a folder, each followed beside others: in both places, at both sizes, after a lossy encoder.
+
+    Raises `DatasetError` where there are fewer than six.
+    """
+    paths = sorted(folder.glob("*.mpg"))
+    if len(paths) < 6:
+        raise DatasetError(f"GRID in {folder}", found=f"{len(paths)} files *.mpg", expected="6 at least")
+    pictures = [_pictures(path) for path in paths]
+    mouths: list[dict[View, Mouths]] = [{} for _ in paths]
+    detector = CenterFaceDetector()
+    for step, sizes in itertools.product(NEIGHBOURS, SIZES):
+        for i in range(len(paths)):
+            j = (i + step) % len(paths)
+            found = follow(pictures[i], pictures[j], sizes, detector)
+            for index, side, seen in zip((i, j), SIDES, found, strict=True):
+                mouths[index][View(side, sizes, step)] = seen
+    return [Clip(name=path.stem, samples=sound_of(path), mouths=seen) for path, seen in zip(paths, mouths, strict=True)]
+
+
+def compose(left: Sequence[np.ndarray], right: Sequence[np.ndarray], sizes: tuple[float, float]) -> Iterator[np.ndarray]:
+    """Two films of uint8 (h, w, 3) pictures beside each other, each smaller by its size."""
+    for pair in zip(left, right, strict=False):
+        height, width = max(p.shape[0] for p in pair), max(p.shape[1] for p in pair)
+        canvas = np.full((height, 2 * width, 3), 60, np.uint8)
+        for place, (picture, size) in enumerate(zip(pair, sizes, strict=True)):
+            scaled = cv2.resize(picture, None, fx=size, fy=size, interpolation=cv2.INTER_AREA) if size < 1 else picture
+            top, start = (height - scaled.shape[0]) // 2, place * width + (width - scaled.shape[1]) // 2
+            canvas[top : top + scaled.shape[0], start : start + scaled.shape[1]] = scaled
+        yield canvas
+
+
+def write_film(path: Path, pictures: Iterator[np.ndarray], samples: np.ndarray | None = None) -> None:
+    """A film of uint8 (h, w, 3) pictures at 25 a second, H.264, with int16 (n,) samples at 16 kHz where given."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "veryfast"})
+        audio = container.add_stream("flac", rate=16_000, layout="mono") if samples is not None else None
+        video.pix_fmt = "yuv420p"
+        for number, picture in enumerate(pictures):
+            if not number:
+                video.height, video.width = picture.shape[:2]
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        if audio is not None and samples is not None:
+            frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+            frame.rate, frame.pts = 16_000, 0
+            container.mux(audio.encode(frame))
+            container.mux(audio.encode(None))
+
+
+def follow(
+    left: Sequence[np.ndarray], right: Sequence[np.ndarray], sizes: tuple[float, float], detector: CenterFaceDetector
+) -> tuple[Mouths, Mouths]:
+    """The mouths of two people as the live path follows them in a composed video. Raises `DatasetError` where it loses one."""
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mkv"
+        write_film(film, compose(left, right, sizes))
+        operator = FaceOperator(detector, lambda crops: np.zeros((len(crops), 0), np.float32))
+        found: dict[int, list[Mouths]] = defaultdict(list)
+        places: dict[int, float] = {}
+        for packet in _packets(film):
+            if isinstance(packet, VideoFrame):
+                for faces in (item for item in operator.process(packet) if isinstance(item, Faces)):
+                    for face in faces.faces:
+                        places[face.track] = face.box[0]
+                        if face.mouths is not None:
+                            found[face.track].append(face.mouths)
+    if len(found) != 2:
+        raise DatasetError("a composed pair of GRID", found=f"{len(found)} people followed", expected="2")
+    first, second = sorted(found, key=places.__getitem__)
+    return _joined(found[first]), _joined(found[second])
+
+
+def fit_projections(clips: Sequence[Clip], features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Canonical correlation between mouths and sound, each clip about its own mean: float32 (126, 8) and (50, 8)."""
+    mouth, sound, both = np.zeros((MOUTH_DIM,) * 2), np.zeros((SOUND_DIM,) * 2), np.zeros((MOUTH_DIM, SOUND_DIM))
+    for clip in clips:
+        for view in clip.mouths:
+            x, y = features.mouth[clip.name, view], features.sound[clip.name]
+            x, y = x - x.mean(0), y[: len(x)] - y[: len(x)].mean(0)
+            mouth, sound, both = mouth + x.T @ x, sound + y.T @ y, both + x.T @ y
+    whiten_mouth, whiten_sound = _whitening(mouth), _whitening(sound)
+    u, _, v = np.linalg.svd(whiten_mouth @ both @ whiten_sound)
+    return (whiten_mouth @ u[:, :COMPONENTS]).astype(np.float32), (whiten_sound @ v[:COMPONENTS].T).astype(np.float32)
+
+
+def cases_of(clips: Sequence[Clip], features: Features) -> list[Case]:
+    """Every pair of clips, each voice in turn and neither, under projections that neither person was used for."""
+    cases = []
+    for left, right in itertools.combinations(clips, 2):
+        unseen = [clip for clip in clips if not _same_person(clip, left) and not _same_person(clip, right)]
+        mouth, sound = fit_projections(unseen, features)
+        for side, sizes, span_s in itertools.product(SIDES, SIZES, SPANS_S):
+            views = View(side, sizes, NEIGHBOURS[0]), View(SIDES[side == "left"], sizes, NEIGHBOURS[0])
+            faces = [_mouth_in(clip.mouths[view], span_s, mouth) for clip, view in zip((left, right), views, strict=True)]
+            # A voice out of time is nobody's, and yet of the same kind.
+            for voice, shift in itertools.product((0, 1), (0, len(left.samples) // 2)):
+                heard = _sound_in(np.roll((left, right)[voice].samples, shift), span_s, sound)
+                cases.append(
+                    Case(
+                        pair=(left.name, right.name),
+                        sizes=sizes if side == "left" else sizes[::-1],
+                        first_side=side,
+                        span_s=span_s,
+                        fits=np.stack([lagged_fit(projected, heard, seen) for projected, seen in faces]),
+                        steps=min(int(seen.sum()) for _, seen in faces),
+                        speaker=None if shift else voice,
+                    )
+                )
+    return cases
+
+
+def fit_certainty(cases: Sequence[Case], absent_share: float = 0.2) -> tuple[float, float]:
+    """Gain and level under which the cases are likeliest, where in `absent_share` of them neither speaks."""
+    present = np.array([case.speaker is not None for case in cases])
+    weights = np.where(present, (1 - absent_share) / present.sum(), absent_share / max(1, (~present).sum()))
+    options = list(itertools.product(np.geomspace(0.05, 2, 16), np.linspace(0.05, 0.4, 15)))
+    places = np.array([_place(case) for case in cases])[:, None]
+    costs = [
+        -weights @ np.log(np.take_along_axis(probabilities_of(cases, *option), places, axis=1)[:, 0] + 1e-6)
+        for option in options
+    ]
+    gain, level = options[int(np.argmin(costs))]
+    return float(gain), float(level)
+
+
+def figures(cases: Sequence[Case], certainties: np.ndarray, certain: float) -> dict[str, float]:
+    """Of cases in which one speaks, with probabilities (n, 3) of first, second, neither: how often the likelier face is right,
+    how often it is certain enough and how often it is right then; of those where neither does, how often a face is named.
+    """
+    one = np.array([case.speaker is not None for case in cases])
+    truth = np.array([_place(case) for case in cases])
+    best = certainties[:, :2].argmax(1)
+    sure = certainties[:, :2].max(1) >= certain
+    right = best == truth
+    return {
+        "cases": int(one.sum()),
+        "right": float(right[one].mean()),
+        "sure": float(sure[one].mean()),
+        "right_where_sure": float(right[one & sure].mean()),
+        "named_where_neither_speaks": float(sure[~one].mean()) if (~one).any() else 0.0,
+    }
+
+
+def train_speaker(data: Path, output: Path) -> dict[str, dict[str, float]]:
+    """Writes `speaker.safetensors` into `output`; the figures by span, cross-validated over pairs of clips."""
+    clips = read_clips(data)
+    features = Features(
+        {clip.name: sound_features(clip.samples, _grid(clip)) for clip in clips},
+        {(c.name, view): mouth_features([m], _grid(c)[: _steps(m)]) for c in clips for view, m in c.mouths.items()},
+    )
+    cases = cases_of(clips, features)
+    probabilities = np.zeros((len(cases), 3))
+    for pair in sorted({case.pair for case in cases}):
+        judged = [k for k, case in enumerate(cases) if case.pair == pair]
+        # What a score means is learned from pairs of others, too.
+        gain, level = fit_certainty([case for case in cases if not set(case.pair) & set(pair)])
+        probabilities[judged] = probabilities_of([cases[k] for k in judged], gain, level)
+    report = {}
+    groups: dict[str, list[int]] = defaultdict(list)
+    for k, case in enumerate(cases):
+        groups["all"].append(k)
+        groups[f"span {case.span_s[0]} to {case.span_s[1]} s"].append(k)
+        if case.span_s == SPANS_S[0]:
+            groups[f"3 s, sizes {case.sizes[0]} and {case.sizes[1]}, first {case.first_side}"].append(k)
+    for name, chosen in groups.items():
+        report[name] = figures([cases[k] for k in chosen], probabilities[chosen], SpeakerSettings().certain)
+    mouth, sound = fit_projections(clips, features)
+    output.mkdir(parents=True, exist_ok=True)
+    certainty = np.array(fit_certainty(cases), np.float32)
+    save_file({"mouth": mouth, "sound": sound, "certainty": certainty}, output / "speaker.safetensors")
+    return report
+
+
+def probabilities_of(cases: Sequence[Case], gain: float, level: float) -> np.ndarray:
+    """Float64 (n, 3): the first of the pair, the second, neither."""
+    weights = SpeakerWeights(mouth=np.zeros(0), sound=np.zeros(0), gain=gain, level=level)
+    fits, steps = np.stack([case.fits for case in cases]), np.array([case.steps for case in cases])
+    logs = log_evidence(fits, steps[:, None], weights)
+    logs = np.concatenate([logs, np.zeros((len(cases), 1))], axis=1)
+    probabilities: np.ndarray = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
+    return probabilities
+
+
+def _mouth_in(mouths: Mouths, span_s: tuple[float, float], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A mouth projected (n, 8) on the grid of a span, and bool (n,), where it was seen."""
+    start_ns, end_ns = _span_ns(span_s)
+    inside = (mouths.times_ns >= start_ns) & (mouths.times_ns < end_ns)
+    part = [Mouths(times_ns=mouths.times_ns[inside], crops=mouths.crops[inside])]
+    grid_ns = np.arange(start_ns, end_ns, STEP_NS)
+    return mouth_features(part, grid_ns) @ weights, visible_steps(part, grid_ns, SpeakerSettings().max_gap_ns)
+
+
+def _sound_in(samples: np.ndarray, span_s: tuple[float, float], weights: np.ndarray) -> np.ndarray:
+    start_ns, end_ns = _span_ns(span_s)
+    heard = samples[start_ns // NS_PER_SAMPLE : end_ns // NS_PER_SAMPLE]
+    projected: np.ndarray = sound_features(heard, np.arange(start_ns, end_ns, STEP_NS) - start_ns) @ weights
+    return projected
+
+
+def _span_ns(span_s: tuple[float, float]) -> tuple[int, int]:
+    return from_seconds(span_s[0]), from_seconds(span_s[1])
+
+
+def _place(case: Case) -> int:
+    return 2 if case.speaker is None else case.speaker
+
+
+def _same_person(one: Clip, other: Clip) -> bool:
+    return one.name == other.name or any({one.name, other.name} <= clips for clips in SAME_PERSON)
+
+
+def _whitening(moments: np.ndarray) -> np.ndarray:
+    moments = moments + RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
+    values, vectors = np.linalg.eigh(moments)
+    whitening: np.ndarray = vectors / np.sqrt(values) @ vectors.T
+    return whitening
+
+
+def _grid(clip: Clip) -> np.ndarray:
+    return np.arange(0, len(clip.samples) * NS_PER_SAMPLE, STEP_NS)
+
+
+def _steps(mouths: Mouths) -> int:
+    return int(mouths.times_ns[-1] // STEP_NS) + 1
+
+
+def _joined(mouths: Sequence[Mouths]) -> Mouths:
+    return Mouths(times_ns=np.concatenate([m.times_ns for m in mouths]), crops=np.concatenate([m.crops for m in mouths]))
+
+
+def _packets(path: Path) -> Iterator[object]:
+    source = MediaSource(str(path))
+    try:
+        while not source.ended:
+            yield from source.read()
+    finally:
+        source.close()
+
+
+def _pictures(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def sound_of(path: Path) -> np.ndarray:
+    """The sound of a media file, int16 (n,) at 16 kHz from its start on."""
+    return np.concatenate([packet.samples for packet in _packets(path) if isinstance(packet, AudioChunk)])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(train_speaker(Path(sys.argv[1]), Path(sys.argv[2])), indent=1) + "\n")
