@@ -8,20 +8,15 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-import av
-import cv2
 import msgspec
 import numpy as np
 from safetensors.numpy import save_file
 
-from operators.faces.detection import CenterFaceDetector
-from operators.faces.operator import FaceOperator
 from operators.faces.speaker import (
     MOUTH_DIM,
     SOUND_DIM,
@@ -34,9 +29,8 @@ from operators.faces.speaker import (
     sound_features,
     visible_steps,
 )
-from stream.errors import DatasetError
-from stream.sources.media import MediaSource
-from stream.timeline.packets import AudioChunk, Faces, Mouths, VideoFrame
+from operators.training.composed_faces import SIDES, Clip, View, read_clips
+from stream.timeline.packets import Mouths
 from stream.timeline.time import NS_PER_SAMPLE, from_seconds
 
 COMPONENTS: Final = 8
@@ -44,21 +38,8 @@ RIDGE: Final = 0.05
 """Added to the variances as a share of their mean: 9 clips have few frames for 126 dimensions."""
 SAME_PERSON: Final = (frozenset({"id2_vcd_swwp2s", "pwij3p"}),)
 """Clips of one speaker, as far as one can see: neither is trained on where the other is judged."""
-SIZES: Final = ((1.0, 1.0), (1.0, 0.6), (0.6, 1.0))
 SPANS_S: Final = ((0.0, 3.0), (0.4, 2.4), (0.6, 2.1), (0.6, 1.6), (1.0, 2.0))
 """What of a clip is judged: all of it, and shorter parts with speech."""
-NEIGHBOURS: Final = (1, 4)
-"""Each clip is filmed beside the next and beside the fourth after it."""
-RATE: Final = 25
-SIDES: Final = ("left", "right")
-
-
-class View(NamedTuple):
-    """Where a clip is in a composed video: on which side, at which sizes left and right, and beside which other clip."""
-
-    side: str
-    sizes: tuple[float, float]
-    step: int
 
 
 class Features(msgspec.Struct, frozen=True, eq=False):
@@ -66,14 +47,6 @@ class Features(msgspec.Struct, frozen=True, eq=False):
 
     sound: dict[str, np.ndarray]
     mouth: dict[tuple[str, View], np.ndarray]
-
-
-class Clip(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A talking face: its sound int16 (n,) at 16 kHz, and its mouth as followed in several composed videos."""
-
-    name: str
-    samples: np.ndarray
-    mouths: dict[View, Mouths]
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -87,79 +60,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     fits: np.ndarray
     steps: int
     speaker: int | None
-
-
-def read_clips(folder: Path) -> list[Clip]:
-    """The clips `*.mpg` of a folder, each followed beside others: in both places, at both sizes, after a lossy encoder.
-
-    Raises `DatasetError` where there are fewer than six.
-    """
-    paths = sorted(folder.glob("*.mpg"))
-    if len(paths) < 6:
-        raise DatasetError(f"GRID in {folder}", found=f"{len(paths)} files *.mpg", expected="6 at least")
-    pictures = [_pictures(path) for path in paths]
-    mouths: list[dict[View, Mouths]] = [{} for _ in paths]
-    detector = CenterFaceDetector()
-    for step, sizes in itertools.product(NEIGHBOURS, SIZES):
-        for i in range(len(paths)):
-            j = (i + step) % len(paths)
-            found = follow(pictures[i], pictures[j], sizes, detector)
-            for index, side, seen in zip((i, j), SIDES, found, strict=True):
-                mouths[index][View(side, sizes, step)] = seen
-    return [Clip(name=path.stem, samples=sound_of(path), mouths=seen) for path, seen in zip(paths, mouths, strict=True)]
-
-
-def compose(left: Sequence[np.ndarray], right: Sequence[np.ndarray], sizes: tuple[float, float]) -> Iterator[np.ndarray]:
-    """Two films of uint8 (h, w, 3) pictures beside each other, each smaller by its size."""
-    for pair in zip(left, right, strict=False):
-        height, width = max(p.shape[0] for p in pair), max(p.shape[1] for p in pair)
-        canvas = np.full((height, 2 * width, 3), 60, np.uint8)
-        for place, (picture, size) in enumerate(zip(pair, sizes, strict=True)):
-            scaled = cv2.resize(picture, None, fx=size, fy=size, interpolation=cv2.INTER_AREA) if size < 1 else picture
-            top, start = (height - scaled.shape[0]) // 2, place * width + (width - scaled.shape[1]) // 2
-            canvas[top : top + scaled.shape[0], start : start + scaled.shape[1]] = scaled
-        yield canvas
-
-
-def write_film(path: Path, pictures: Iterator[np.ndarray], samples: np.ndarray | None = None) -> None:
-    """A film of uint8 (h, w, 3) pictures at 25 a second, H.264, with int16 (n,) samples at 16 kHz where given."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "veryfast"})
-        audio = container.add_stream("flac", rate=16_000, layout="mono") if samples is not None else None
-        video.pix_fmt = "yuv420p"
-        for number, picture in enumerate(pictures):
-            if not number:
-                video.height, video.width = picture.shape[:2]
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(video.encode(None))
-        if audio is not None and samples is not None:
-            frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-            frame.rate, frame.pts = 16_000, 0
-            container.mux(audio.encode(frame))
-            container.mux(audio.encode(None))
-
-
-def follow(
-    left: Sequence[np.ndarray], right: Sequence[np.ndarray], sizes: tuple[float, float], detector: CenterFaceDetector
-) -> tuple[Mouths, Mouths]:
-    """The mouths of two people as the live path follows them in a composed video. Raises `DatasetError` where it loses one."""
-    with tempfile.TemporaryDirectory() as folder:
-        film = Path(folder) / "film.mkv"
-        write_film(film, compose(left, right, sizes))
-        operator = FaceOperator(detector, lambda crops: np.zeros((len(crops), 0), np.float32))
-        found: dict[int, list[Mouths]] = defaultdict(list)
-        places: dict[int, float] = {}
-        for packet in _packets(film):
-            if isinstance(packet, VideoFrame):
-                for faces in (item for item in operator.process(packet) if isinstance(item, Faces)):
-                    for face in faces.faces:
-                        places[face.track] = face.box[0]
-                        if face.mouths is not None:
-                            found[face.track].append(face.mouths)
-    if len(found) != 2:
-        raise DatasetError("a composed pair of GRID", found=f"{len(found)} people followed", expected="2")
-    first, second = sorted(found, key=places.__getitem__)
-    return _joined(found[first]), _joined(found[second])
 
 
 def fit_projections(clips: Sequence[Clip], features: Features) -> tuple[np.ndarray, np.ndarray]:
@@ -181,8 +81,11 @@ def cases_of(clips: Sequence[Clip], features: Features) -> list[Case]:
     for left, right in itertools.combinations(clips, 2):
         unseen = [clip for clip in clips if not _same_person(clip, left) and not _same_person(clip, right)]
         mouth, sound = fit_projections(unseen, features)
-        for side, sizes, span_s in itertools.product(SIDES, SIZES, SPANS_S):
-            views = View(side, sizes, NEIGHBOURS[0]), View(SIDES[side == "left"], sizes, NEIGHBOURS[0])
+        for view, span_s in itertools.product(left.mouths, SPANS_S):
+            side, sizes, step = view
+            if step != 1:
+                continue
+            views = view, View(SIDES[side == "left"], sizes, step)
             faces = [_mouth_in(clip.mouths[view], span_s, mouth) for clip, view in zip((left, right), views, strict=True)]
             # A voice out of time is nobody's, and yet of the same kind.
             for voice, shift in itertools.product((0, 1), (0, len(left.samples) // 2)):
@@ -233,20 +136,30 @@ def figures(cases: Sequence[Case], certainties: np.ndarray, certain: float) -> d
     }
 
 
-def train_speaker(data: Path, output: Path) -> dict[str, dict[str, float]]:
-    """Writes `speaker.safetensors` into `output`; the figures by span, cross-validated over pairs of clips."""
-    clips = read_clips(data)
-    features = Features(
+def features_of(clips: Sequence[Clip]) -> Features:
+    """The features of clips on the grid from their start on."""
+    return Features(
         {clip.name: sound_features(clip.samples, _grid(clip)) for clip in clips},
         {(c.name, view): mouth_features([m], _grid(c)[: _steps(m)]) for c in clips for view, m in c.mouths.items()},
     )
-    cases = cases_of(clips, features)
+
+
+def cross_fitted(cases: Sequence[Case]) -> np.ndarray:
+    """Float64 (n, 3): probability of the first of the pair, the second, neither; what a score means is learned from others."""
     probabilities = np.zeros((len(cases), 3))
     for pair in sorted({case.pair for case in cases}):
         judged = [k for k, case in enumerate(cases) if case.pair == pair]
-        # What a score means is learned from pairs of others, too.
         gain, level = fit_certainty([case for case in cases if not set(case.pair) & set(pair)])
         probabilities[judged] = probabilities_of([cases[k] for k in judged], gain, level)
+    return probabilities
+
+
+def train_speaker(data: Path, output: Path) -> dict[str, dict[str, float]]:
+    """Writes `speaker.safetensors` into `output`; the figures by span, cross-validated over pairs of clips."""
+    clips = read_clips(data)
+    features = features_of(clips)
+    cases = cases_of(clips, features)
+    probabilities = cross_fitted(cases)
     report = {}
     groups: dict[str, list[int]] = defaultdict(list)
     for k, case in enumerate(cases):
@@ -314,29 +227,6 @@ def _grid(clip: Clip) -> np.ndarray:
 
 def _steps(mouths: Mouths) -> int:
     return int(mouths.times_ns[-1] // STEP_NS) + 1
-
-
-def _joined(mouths: Sequence[Mouths]) -> Mouths:
-    return Mouths(times_ns=np.concatenate([m.times_ns for m in mouths]), crops=np.concatenate([m.crops for m in mouths]))
-
-
-def _packets(path: Path) -> Iterator[object]:
-    source = MediaSource(str(path))
-    try:
-        while not source.ended:
-            yield from source.read()
-    finally:
-        source.close()
-
-
-def _pictures(path: Path) -> list[np.ndarray]:
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-
-
-def sound_of(path: Path) -> np.ndarray:
-    """The sound of a media file, int16 (n,) at 16 kHz from its start on."""
-    return np.concatenate([packet.samples for packet in _packets(path) if isinstance(packet, AudioChunk)])
 
 
 if __name__ == "__main__":
