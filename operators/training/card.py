@@ -12,7 +12,11 @@ _PURPOSE = {
 _LIMITS = {
     "text": (
         "MOSI is film reviews by English speakers, MELD the scripted dialogue of one television series: irony, other "
-        "topics, other languages and transcription errors are outside. Without punctuation emotions are found less often."
+        "topics and other languages are outside. Transcription errors were made up (words dropped, repeated, or taken for "
+        "others that sound alike, 15 % of them wrong), not heard. Without punctuation emotions are found less often: "
+        "*captions* are capitals without any. Each utterance is read alone, without those before it. The figures of "
+        "calibration were measured cross-fitted: the temperature by rows of other folds, the width of the interval by other "
+        "videos. The epoch of each seed was chosen on the same validation rows, so all figures flatter a little."
     ),
     "audio": (
         "RAVDESS is 24 North American actors who say two sentences on purpose in an emotion: everyday speech is fainter and "

@@ -1,25 +1,30 @@
-"""Trains the heads on text: sentiment on CMU-MOSI, emotions on MELD, both on the frozen text encoder."""
+"""Trains the text part: adapters of the text encoder and heads, sentiment on CMU-MOSI and emotions on MELD."""
 
 from __future__ import annotations
 
-import re
-from functools import partial
+import random
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from operators.calibration import calibration_error, fit_temperature, interval_half_width, reliability
+from operators.calibration import fit_temperature, interval_half_width, reliability
 from operators.circumplex import place_of
 from operators.datasets.meld import Utterances, read_meld
 from operators.datasets.mosi import Opinions, read_mosi
-from operators.encoders.text import LONGEST_TOKENS, TextEncoder
-from operators.evaluation.metrics import sentiment_metrics, unweighted_average_recall, weighted_f1
+from operators.encoders import adapters, minilm
+from operators.encoders.minilm import PackedMiniLM
+from operators.encoders.text import TextEncoder
+from operators.evaluation.metrics import sentiment_metrics, weighted_f1
 from operators.interface import EMOTIONS
 from operators.model import EmotionReader
 from operators.model_description import (
+    AdaptersDescription,
     EmotionHeadDescription,
     PartDescription,
     SentimentHeadDescription,
@@ -27,86 +32,142 @@ from operators.model_description import (
     WeightsDescription,
 )
 from operators.model_folder import ENCODERS, PartModules
-from operators.packaged_weights import MINILM
+from operators.packaged_weights import MINILM, verified_folder
+from operators.training import text_fitting, text_rows, text_variants
 from operators.training.assembly import begin_folder, put_part
-from operators.training.feature_cache import cached_features
-from operators.training.head_fitting import fit_head
+from operators.training.feature_cache import key_of, training_cache
 from operators.training.progress import Track, silently
+from operators.training.text_figures import emotion_figures, sentiment_figures
+from operators.training.text_fitting import RECIPE, UNKNOWN, TextRecipe, fit_text
+from operators.training.text_merging import TrainedText, kept_of, mean_of
+from operators.training.text_rows import (
+    TextRows,
+    WrittenTexts,
+    states_below,
+    written_opinions,
+    written_utterances,
+)
+from operators.training.text_variants import TranscriptionErrors, as_caption, as_sentence
 
-LEVEL = 0.9
+LEVEL: Final = 0.9
 """Share of the truth that the interval around a sentiment is to cover."""
-STEEPEST = 3.0
+STEEPEST: Final = 3.0
 """Sentiment reaches from -3 to 3, valence from -1 to 1."""
-HIDDEN = 128
-EPOCHS = 10
-_CHUNK = 64
+ERRORS_TRIED: Final = 0.15
+"""Share of words wrong in the figures on transcription errors: a small recogniser on speech that is not read."""
+_CHUNK: Final = 64
+
+
+class TextData(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What is trained on, and what is chosen and calibrated on."""
+
+    opinions: Opinions
+    opinions_valid: Opinions
+    utterances: Utterances
+    utterances_valid: Utterances
+
+    def errors(self) -> TranscriptionErrors:
+        """Errors with words of the training rows."""
+        return TranscriptionErrors([*self.opinions.texts, *self.utterances.texts])
+
+
+def read_text_data(data: Path) -> TextData:
+    """`data` holds the folders `mosi` and `meld`. Raises `DatasetError` where something of them is missing."""
+    mosi, meld = data / "mosi", data / "meld"
+    return TextData(
+        opinions=read_mosi(mosi, "train"),
+        opinions_valid=read_mosi(mosi, "valid"),
+        utterances=read_meld(meld, "train"),
+        utterances_valid=read_meld(meld, "dev"),
+    )
 
 
 def train_text(
     data: Path,
     output: Path,
     *,
-    epochs: int = EPOCHS,
+    epochs: int = RECIPE.epochs,
+    seeds: int = 1,
     device: str = "cpu",
     seed: int = 0,
     alone: bool = False,
     track: Track = silently,
+    recipe: TextRecipe = RECIPE,
 ) -> dict[str, float]:
     """Puts a text part into the model folder `output`; the figures on MOSI's valid and MELD's dev rows.
 
-    `data` holds the folders `mosi` and `meld`. Raises `DatasetError` where something of them is missing.
+    Of several `seeds`, from `seed` on, the mean of what they trained is put there, and mean and deviation of their own
+    figures are among those of the part. A run that was broken off goes on after its last whole epoch. Raises
+    `DatasetError` where something of the data is missing.
     """
-    opinions, opinions_valid = read_mosi(data / "mosi", "train"), read_mosi(data / "mosi", "valid")
-    utterances, utterances_valid = read_meld(data / "meld", "train"), read_meld(data / "meld", "dev")
+    found = read_text_data(data)
     begin_folder(output, alone=alone)
-    labels = EMOTIONS
-    part = PartDescription(
-        encoder=ENCODERS["text"][0],
-        weights="text.safetensors",
-        emotion=EmotionHeadDescription(labels=labels, hidden=HIDDEN, temperature=1.0, reliability=0.0),
-        sentiment=SentimentHeadDescription(half_width=1.0, level=LEVEL),
-        command=f"affectstream train text --epochs {epochs} --seed {seed}",
-    )
-    torch.manual_seed(seed)
-    modules = PartModules("text", part)
-    embed = _Embedder(device, track)
+    network = PackedMiniLM(verified_folder(MINILM), torch.device(device))
+    train, valid = text_data_rows(network, found, recipe.first_layer, track)
+    sources = [module.__file__ for module in (adapters, minilm, text_fitting, text_rows, text_variants)]
+    made_of = [str(epochs), device, repr(recipe), *MINILM.digests.values(), *found.opinions.texts, *found.utterances.texts]
+    made_of += [Path(source).read_text(encoding="utf-8") for source in sources if source]
+    checkpoints = training_cache() / f"text-{key_of(*made_of)}"
+    trained = [
+        kept_of(fit_text(network, train, valid, checkpoints / str(s), epochs=epochs, device=device, seed=s, recipe=recipe))
+        for s in range(seed, seed + seeds)
+    ]
+    command = f"affectstream train text --epochs {epochs} --seeds {seeds} --seed {seed}"
+    metrics = put_text_part(output, trained, found, command=command)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return metrics
 
-    # A transcriber writes sentences, captions often bare words: MOSI is seen both ways, MELD with less punctuation too.
-    spoken = torch.stack([embed(opinions.texts), embed([as_sentence(text) for text in opinions.texts])])
-    spoken_valid = embed([as_sentence(text) for text in opinions_valid.texts])
-    sentiment_head = modules.sentiment
-    assert sentiment_head is not None  # described above
-    sentiment_head.dropout.p = 0.3
-    sentiment = torch.from_numpy(opinions.sentiment)[:, None]
-    fit = partial(fit_head, weight_decay=0.3, device=device, seed=seed, track=track)
-    fit(sentiment_head, spoken, sentiment, functional.l1_loss, epochs=2 * epochs, title="Sentiment")
 
-    said = torch.stack([embed(utterances.texts), embed([with_less_punctuation(text) for text in utterances.texts])])
-    said_valid = embed(utterances_valid.texts)
-    modules.emotion.dropout.p = 0.4
-    emotions = functional.one_hot(torch.from_numpy(utterances.emotions), len(labels)).float()
-    fit(modules.emotion, said, emotions, functional.cross_entropy, epochs=epochs, title="Emotions")
+def text_data_rows(network: PackedMiniLM, data: TextData, layer: int, track: Track = silently) -> tuple[TextRows, TextRows]:
+    """The rows to train on, in all ways of writing, and those to choose by, as a transcriber writes them."""
+    errors = data.errors()
 
-    with torch.inference_mode():
-        values = sentiment_head(spoken_valid)[:, 0].numpy()
-        logits = modules.emotion(said_valid)
-    half_width = interval_half_width(opinions_valid.sentiment - values, LEVEL)
-    truth = torch.from_numpy(utterances_valid.emotions)
+    def rows(opinions: Opinions, utterances: Utterances, spoken: WrittenTexts, said: WrittenTexts, title: str) -> TextRows:
+        return TextRows(
+            opinions=states_below(network, layer, spoken, track, f"MOSI {title}"),
+            sentiment=torch.from_numpy(opinions.sentiment),
+            utterances=states_below(network, layer, said, track, f"MELD {title}"),
+            emotions=torch.from_numpy(utterances.emotions),
+            polarities=torch.from_numpy(np.where(utterances.sentiments < 0, UNKNOWN, utterances.sentiments)),
+        )
+
+    opinions, utterances = data.opinions, data.utterances
+    train = rows(opinions, utterances, written_opinions(opinions, errors), written_utterances(utterances, errors), "train")
+    sentences = WrittenTexts(ways=([as_sentence(text) for text in data.opinions_valid.texts],))
+    as_they_are = WrittenTexts(ways=(data.utterances_valid.texts,))
+    return train, rows(data.opinions_valid, data.utterances_valid, sentences, as_they_are, "valid")
+
+
+def put_text_part(output: Path, trained: Sequence[TrainedText], data: TextData, *, command: str) -> dict[str, float]:
+    """Calibrates the mean of what was trained on the valid rows and writes the part; its figures.
+
+    Figures are of texts through the encoder as it runs live, adapters merged.
+    """
+    spoken, said = ways_to_try(data)
+    part, modules = _part(mean_of(trained), command)
+    read = _Reading(modules, spoken, said)
+    truth = torch.from_numpy(data.utterances_valid.emotions)
+    residuals = data.opinions_valid.sentiment - read.values["sentences"]
+    sentiment = SentimentHeadDescription(half_width=interval_half_width(residuals, LEVEL), level=LEVEL)
+    logits = read.logits["written"]
     temperature = fit_temperature(logits, truth)
-    probabilities = (logits / temperature).softmax(1)
-    emotion = EmotionHeadDescription(
-        labels=labels, hidden=HIDDEN, temperature=temperature, reliability=reliability(probabilities, truth)
+    emotion = msgspec.structs.replace(
+        part.emotion, temperature=temperature, reliability=reliability((logits / temperature).softmax(1), truth)
     )
     reader = EmotionReader(head=modules.emotion, about=emotion)
-    mapping = fit_valence_map(reader, spoken[1], opinions, spoken_valid, opinions_valid)
-    metrics = {
-        **{f"mosi_valid_{name}": value for name, value in sentiment_metrics(opinions_valid.sentiment, values).items()},
-        **_emotion_metrics(probabilities, utterances_valid),
-    }
+    known = read.encoder_features([as_sentence(text) for text in data.opinions.texts])
+    mapping = fit_valence_map(reader, known, data.opinions, read.spoken["sentences"], data.opinions_valid)
+    metrics = {f"mosi_valid_{n}": v for n, v in sentiment_figures(read.values, data.opinions_valid, LEVEL).items()}
+    metrics |= {f"meld_dev_{n}": v for n, v in emotion_figures(read.logits, data.utterances_valid).items()}
+    if len(trained) > 1:
+        plain = {"sentences": spoken["sentences"]}, {"written": said["written"]}
+        metrics |= seed_figures([_own_figures(_Reading(_part(one, command)[1], *plain), data) for one in trained])
     put_part(
         output,
         "text",
-        _finished(part, emotion, SentimentHeadDescription(half_width=half_width, level=LEVEL), metrics),
+        msgspec.structs.replace(
+            part, emotion=emotion, sentiment=sentiment, metrics={name: round(value, 4) for name, value in metrics.items()}
+        ),
         modules,
         licence=WeightsDescription(
             sha256="0" * 64,
@@ -118,6 +179,24 @@ def train_text(
         sentiment_from_valence=mapping,
     )
     return metrics
+
+
+def ways_to_try(data: TextData) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The valid texts of MOSI and of MELD in the ways that the figures are of, the plain one first."""
+    errors, rng = data.errors(), random.Random(0)
+    sentences = [as_sentence(text) for text in data.opinions_valid.texts]
+    written = data.utterances_valid.texts
+    spoken = {
+        "sentences": sentences,
+        "captions": [as_caption(text) for text in sentences],
+        "errors": [errors(text, ERRORS_TRIED, rng) for text in sentences],
+    }
+    said = {
+        "written": written,
+        "captions": [as_caption(text) for text in written],
+        "errors": [errors(text, ERRORS_TRIED, rng) for text in written],
+    }
+    return spoken, said
 
 
 def fit_valence_map(
@@ -138,52 +217,56 @@ def fit_valence_map(
     return ValenceMap(slope=slope, half_width=interval_half_width(residuals, LEVEL), level=LEVEL)
 
 
-def as_sentence(text: str) -> str:
-    """A text with a capital and a full stop."""
-    return text[:1].upper() + text[1:] + "."
+def seed_figures(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean and deviation over seeds of each of their figures."""
+    figures = {}
+    for name in seeds[0]:
+        values = np.array([seed[name] for seed in seeds])
+        figures[f"{name}_mean_of_{len(seeds)}_seeds"] = float(values.mean())
+        figures[f"{name}_deviation_of_{len(seeds)}_seeds"] = float(values.std(ddof=1))
+    return figures
 
 
-def with_less_punctuation(text: str) -> str:
-    """A text without punctuation inside, and without signs of feeling at its end; apostrophes and question marks stay."""
-    return re.sub(r"[^\w\s'?]", "", text).strip()
+class _Reading:
+    """What a part makes of texts, each dictionary by way of writing."""
+
+    def __init__(self, modules: PartModules, spoken: Mapping[str, list[str]], said: Mapping[str, list[str]]) -> None:
+        self._encoder = TextEncoder(adapters=modules.adapters)
+        assert modules.sentiment is not None  # described by _part
+        self.spoken = {way: self.encoder_features(texts) for way, texts in spoken.items()}
+        with torch.inference_mode():
+            self.values = {way: modules.sentiment(features)[:, 0].numpy() for way, features in self.spoken.items()}
+            self.logits = {way: modules.emotion(self.encoder_features(texts)) for way, texts in said.items()}
+
+    def encoder_features(self, texts: list[str]) -> Tensor:
+        """Embeddings (n, 384)."""
+        return torch.cat([self._encoder.encode(texts[k : k + _CHUNK]) for k in range(0, len(texts), _CHUNK)])
 
 
-class _Embedder:
-    """Texts to embeddings, from the cache where they were made before."""
-
-    def __init__(self, device: str, track: Track) -> None:
-        self._device = device
-        self._track = track
-        self._encoder: TextEncoder | None = None
-
-    def __call__(self, texts: list[str]) -> Tensor:
-        made_of = (*MINILM.digests.values(), str(LONGEST_TOKENS), *texts)
-        return torch.from_numpy(cached_features("text", made_of, lambda: self._compute(texts)))
-
-    def _compute(self, texts: list[str]) -> np.ndarray:
-        self._encoder = self._encoder or TextEncoder(self._device)
-        chunks = [texts[k : k + _CHUNK] for k in range(0, len(texts), _CHUNK)]
-        rows = [self._encoder.encode(chunk).cpu().numpy() for chunk in self._track(chunks, "Texts")]
-        return np.concatenate(rows)
-
-
-def _emotion_metrics(probabilities: Tensor, utterances: Utterances) -> dict[str, float]:
-    predicted = probabilities.argmax(1).numpy()
+def _own_figures(reading: _Reading, data: TextData) -> dict[str, float]:
+    found = sentiment_metrics(data.opinions_valid.sentiment, reading.values["sentences"])
+    predicted = reading.logits["written"].argmax(1).numpy()
     return {
-        "meld_dev_weighted_f1": weighted_f1(utterances.emotions, predicted),
-        "meld_dev_unweighted_recall": unweighted_average_recall(utterances.emotions, predicted),
-        "meld_dev_calibration_error": calibration_error(probabilities, torch.from_numpy(utterances.emotions)),
+        "mosi_valid_mae": found["mae"],
+        "mosi_valid_acc2_non0": found["acc2_non0"],
+        "meld_dev_weighted_f1": weighted_f1(data.utterances_valid.emotions, predicted),
     }
 
 
-def _finished(
-    part: PartDescription, emotion: EmotionHeadDescription, sentiment: SentimentHeadDescription, metrics: dict[str, float]
-) -> PartDescription:
-    return PartDescription(
-        encoder=part.encoder,
-        weights=part.weights,
-        emotion=emotion,
-        sentiment=sentiment,
-        metrics={name: round(value, 4) for name, value in metrics.items()},
-        command=part.command,
+def _part(trained: TrainedText, command: str) -> tuple[PartDescription, PartModules]:
+    """The part as trained, not yet calibrated."""
+    part = PartDescription(
+        encoder=ENCODERS["text"][0],
+        weights="text.safetensors",
+        emotion=EmotionHeadDescription(labels=EMOTIONS, temperature=1.0, reliability=0.0),
+        sentiment=SentimentHeadDescription(half_width=1.0, level=LEVEL),
+        adapters=AdaptersDescription(rank=trained.adapters.rank, first_layer=trained.adapters.first_layer),
+        command=command,
     )
+    modules = PartModules("text", part)
+    modules.emotion.load_state_dict(trained.emotion.state_dict())
+    assert modules.sentiment is not None  # described above
+    assert modules.adapters is not None
+    modules.sentiment.load_state_dict(trained.sentiment.state_dict())
+    modules.adapters.load_state_dict(trained.adapters.state_dict())
+    return part, modules.eval()

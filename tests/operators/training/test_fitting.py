@@ -12,7 +12,6 @@ from operators.training import feature_cache
 from operators.training.feature_cache import cached_features
 from operators.training.head_fitting import fit_head
 from operators.training.speech import at_gain
-from operators.training.text import as_sentence, with_less_punctuation
 
 
 def test_a_head_learns_a_small_set_by_heart() -> None:
@@ -56,8 +55,3 @@ def test_gain_is_limited_as_a_microphone_is() -> None:
     samples = np.array([-20_000, 100, 20_000], np.int16)
     assert at_gain(samples, 20).tolist() == [-32_768, 1_000, 32_767]
     assert at_gain(samples, 0).tolist() == samples.tolist()
-
-
-def test_texts_are_varied_as_transcribers_and_captions_write() -> None:
-    assert as_sentence("i loved it") == "I loved it."
-    assert with_less_punctuation("No! It isn't - is it?") == "No It isn't  is it?"
