@@ -23,7 +23,7 @@ from stream.timeline.packets import Mouths
 from stream.timeline.time import NS_PER_MS, NS_PER_SAMPLE, SAMPLE_RATE, Span
 
 WEIGHTS: Final = Path(__file__).parent.parent / "weights" / "speaker" / "speaker.safetensors"
-_DIGEST: Final = "6aa99ea3e196ec7c0943b6bbe9f50767fe0b9e12f7fbde829dea9d7682e3cb5f"
+_DIGEST: Final = "73d35da9adcbf176f2ceb949ed327f3e3ea1ff741f1c087c2d8559b9bafde458"
 STEP_NS: Final = 40 * NS_PER_MS
 """The grid on which mouths and sound are compared: 25 a second, the usual frame rate; other rates are interpolated."""
 _HOP: Final = 160
