@@ -135,6 +135,34 @@ def test_who_is_back_soon_keeps_the_track_and_who_comes_late_is_new(
     assert [row[0] for row in rows[15:]] == [None] * 8 + [1] * 7
 
 
+@pytest.mark.parametrize("begin", [1.0, 1.05, 1.1, 1.19])
+def test_who_is_hidden_for_a_second_is_the_same(
+    detector: CenterFaceDetector, canvas: Callable[..., np.ndarray], face: np.ndarray, begin: float
+) -> None:
+    def passed(seconds: float) -> Place:
+        return None if begin <= seconds < begin + 1.0 else (220 + 40 * seconds, 240)
+
+    rows = follow(detector, canvas, [(cv2.flip(face, 1), lambda _: (480, 240)), (face, passed)], 4)
+    assert {row[0] for row in rows} == {rows[0][0]}
+    assert {row[1] for row in rows} == {rows[0][1], None}
+    assert sum(row[1] is None for row in rows) == 5
+
+
+def test_after_a_cut_others_in_other_places_are_new(
+    detector: CenterFaceDetector, canvas: Callable[..., np.ndarray], face: np.ndarray
+) -> None:
+    def before(x: float, y: float) -> Path:
+        return lambda seconds: (x, y) if seconds < 2 else None
+
+    def after(x: float, y: float) -> Path:
+        return lambda seconds: None if seconds < 2 else (x, y)
+
+    people = [(face, before(160, 150)), (face, before(480, 160)), (cv2.flip(face, 1), after(320, 330))]
+    rows = follow(detector, canvas, people, 4)
+    assert {track for row in rows[:10] for track in row} == {0, 1, None}
+    assert {track for row in rows[10:] for track in row} == {2, None}
+
+
 def test_a_new_person_gets_a_new_track_also_while_the_other_is_expected(
     detector: CenterFaceDetector, canvas: Callable[..., np.ndarray], face: np.ndarray
 ) -> None:
