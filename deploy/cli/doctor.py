@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import typer
@@ -49,7 +49,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     fix: str = ""
 
 
-def doctor() -> None:
+def doctor(
+    clap: Annotated[
+        str | None, typer.Option("--clap", help="Measure how far the picture lags behind the sound of a clap.", metavar="FILE")
+    ] = None,
+) -> None:
     """Look at what Affectstream needs on this machine. The exit code is 1 where something is broken."""
     from rich.table import Table
     from rich.text import Text
@@ -57,6 +61,13 @@ def doctor() -> None:
     from deploy.cli import terminal
 
     out, err = terminal.stdout(), terminal.stderr()
+    if clap is not None:
+        from deploy.cli.doctor_clap import clap_lag, described
+
+        with terminal.working(err, "Listening"):
+            lag = clap_lag(clap)
+        out.print(Text(described(lag)), soft_wrap=True)
+        return
     table = Table.grid(padding=(0, 2))
     table.add_column(width=1)
     table.add_column(style="bold", no_wrap=True)
