@@ -21,9 +21,9 @@ mallinfo = ctypes.CDLL(None).mallinfo2
 mallinfo.restype = Heap
 if {bounded}:
     assert bound_heap()
-np.ones(8 << 20, np.uint8)
+np.ones(20 << 20, np.uint8)
 before = mallinfo().blocks
-held = np.ones(4 << 20, np.uint8)
+held = np.ones(12 << 20, np.uint8)
 print(mallinfo().blocks - before)
 """
 
