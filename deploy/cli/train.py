@@ -27,12 +27,12 @@ Alone = Annotated[bool, typer.Option("--alone", help="Begin a new folder with th
 def face(
     data: Annotated[Path, typer.Option("--data", help="FER2013: the folder with faces48.npz.")],
     output: Output = NEW_MODEL,
-    epochs: Epochs = 32,
+    epochs: Epochs = 56,
     device: Device = "cpu",
     seed: Seed = 0,
     alone: Alone = False,
 ) -> None:
-    """The face network and its head, on FER2013: under an hour on one core; goes on where it was broken off."""
+    """The face network and its head, on FER2013: an hour or two on one core; goes on where it was broken off."""
     _one_thread()
     from operators.training.face import train_face
 

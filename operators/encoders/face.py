@@ -16,7 +16,7 @@ INPUT_SIZE = 44
 trained."""
 FEATURE_DIM = 64
 BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16)
-"""Numbers of crops that are run: a new shape costs a compilation. A crop costs .42 ms among 16, .65 among 3, 1 alone."""
+"""Numbers of crops that are run: a new shape costs a compilation. A crop costs 1.5 ms among 16, 2 among 3, 3 alone."""
 _LINEAR_ROWS = 8
 """Rows that the last layer is given at least: with fewer than 4 the library adds up in another order, and the last bits of a
 row would tell how many neighbours it had."""

@@ -221,7 +221,7 @@ def fit_face(
         reload_dataloaders_every_n_epochs=1,
         callbacks=[
             EMAWeightAveraging(decay=recipe.averaging, update_every_n_steps=recipe.averaging_steps),
-            ModelCheckpoint(checkpoints, filename="face", save_last=True),
+            ModelCheckpoint(checkpoints, filename="face", save_last=True, enable_version_counter=False),
             EarlyStopping("accuracy", mode="max", patience=max(1, round(recipe.patience * epochs)), verbose=False),
             TQDMProgressBar(refresh_rate=10, leave=True),
         ],

@@ -123,6 +123,15 @@ def test_a_run_that_was_broken_off_ends_as_it_would_have(tmp_path: Path, monkeyp
     torch.testing.assert_close(again.state_dict(), whole.state_dict(), rtol=0, atol=0)
 
 
+def test_a_run_goes_on_from_a_folder_that_was_moved(tmp_path: Path) -> None:
+    some = faces(32)
+    half = fit_face(some, some, tmp_path / "one", epochs=1, recipe=QUICK)
+    (tmp_path / "one").rename(tmp_path / "other")
+    module = fit_face(some, some, tmp_path / "other", epochs=2, recipe=QUICK)
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["face.ckpt", "last.ckpt"]
+    assert not torch.equal(module.head.bias, half.head.bias)
+
+
 def test_a_run_that_does_not_get_better_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     epochs: list[int] = []
     monkeypatch.setattr(FaceTraining, "on_train_epoch_end", lambda self: epochs.append(self.current_epoch))
