@@ -30,7 +30,8 @@ def join_clips(clips: Sequence[Path], output: Path, *, silence_s: Sequence[float
 
     Without `seconds` each clip comes once. A clip without a picture gets those of the first that has some, again and again (a
     black one where none has): people who speak are seen in this project's media. Video is MPEG-4, 320x240 at 25
-    frames a second; audio is 16 kHz mono PCM, interleaved with it frame by frame. Raises `InputError` on an empty list.
+    frames a second; audio is 16 kHz mono PCM, interleaved with it frame by frame. Raises `InputError` on
+    an empty list and on a clip that can't be opened.
     """
     if not clips:
         raise InputError("clips to join", found="none", expected="at least one")
@@ -68,7 +69,11 @@ def _frames(clip: Path) -> Iterator[tuple[np.ndarray | None, np.ndarray | None]]
     pictures: list[tuple[float, np.ndarray]] = []
     sounds: list[np.ndarray] = []
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    with av.open(str(clip)) as container:
+    try:
+        opened = av.open(str(clip))
+    except (OSError, av.FFmpegError) as error:
+        raise InputError(f"clip {clip}", found=str(error), expected="a media file") from error
+    with opened as container:
         streams = [*container.streams.video[:1], *container.streams.audio[:1]]
         for frame in container.decode(streams):
             if isinstance(frame, av.VideoFrame):

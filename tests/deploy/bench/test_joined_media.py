@@ -55,3 +55,8 @@ def test_sound_alone_gets_the_pictures_of_the_clip_that_has_some(tmp_path: Path)
 def test_nothing_to_join_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="clips to join: found none"):
         join_clips([], tmp_path / "j.mkv", silence_s=[1])
+
+
+def test_a_clip_that_is_not_there_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"clip .*missing\.mp4: found"):
+        join_clips([tmp_path / "missing.mp4"], tmp_path / "j.mkv", silence_s=[1])
