@@ -43,8 +43,8 @@ class Subscriber:
         self._until_ended = until_ended
         self._newest: dict[tuple[type, str], tuple[int, int]] = {}
         self._open: set[str] = set()
-        self._context = zmq.Context()
-        self._inbound = self._context.socket(zmq.SUB)
+        # The process's own context: one that is freed before its socket, as happens within a circle, waits for it for ever.
+        self._inbound = zmq.Context.instance().socket(zmq.SUB)
         self._inbound.set_hwm(OUTSTANDING)
         self._inbound.maxmsgsize = LARGEST_FRAME
         self._inbound.linger = 0
@@ -84,7 +84,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Disconnects."""
-        self._context.destroy(linger=0)
+        self._inbound.close(linger=0)
 
     def _receive(self) -> Message:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout

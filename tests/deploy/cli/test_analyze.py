@@ -205,12 +205,16 @@ class Follower:
         def made(publisher: Publisher, endpoint: str) -> None:
             make(publisher, endpoint)
             subscriber = Subscriber(publisher.endpoint, "s", 20, until_ended=True)
-            thread = threading.Thread(target=lambda: self.bodies.extend(m.body for m in subscriber.messages()))
+            thread = threading.Thread(target=self._follow, args=(subscriber,))
             thread.start()
             self.threads.append(thread)
             assert publisher.wait_for_subscriber(20)
 
         monkeypatch.setattr(Publisher, "__init__", made)
+
+    def _follow(self, subscriber: Subscriber) -> None:
+        with subscriber:
+            self.bodies.extend(message.body for message in subscriber.messages())
 
     def join(self) -> list[Prediction | SessionEvent]:
         for thread in self.threads:

@@ -302,6 +302,16 @@ def test_a_subscriber_refuses_malformed_addresses(endpoint: str) -> None:
         Subscriber(endpoint)
 
 
+def test_a_forgotten_subscriber_is_collected() -> None:
+    # Within a circle: its parts are then finalised in any order. It used to wait for ever, in whatever code was running.
+    code = (
+        "import gc; from stream.publishing.subscriber import Subscriber\n"
+        "forgotten = [Subscriber('tcp://127.0.0.1:1')]; forgotten.append(forgotten)\n"
+        "del forgotten; gc.collect()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_localhost_is_loopback() -> None:
     with Publisher("tcp://localhost:*") as publisher:
         assert publisher.endpoint.startswith("tcp://127.0.0.1:")
