@@ -44,7 +44,8 @@ class Subscriber:
         self._newest: dict[tuple[type, str], tuple[int, int]] = {}
         self._open: set[str] = set()
         # The process's own context: one that is freed before its socket, as happens within a circle, waits for it for ever.
-        self._inbound: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._inbound = context.socket(zmq.SUB)
         self._inbound.set_hwm(OUTSTANDING)
         self._inbound.maxmsgsize = LARGEST_FRAME
         self._inbound.linger = 0
