@@ -27,9 +27,10 @@ def test_a_clip_heard_and_a_clip_with_given_words(
     assert (code, err) == (0, "")
     figures = json.loads(out)["clips"]
     assert (figures["rows"], figures["unanswered"], figures["interval_level"]) == (2, 0, 0.9)
-    # The given words are read instead of those that are heard: they alone are that bad.
+    # The clip is the same: only the given words, read instead of those that are heard, can make it that much worse.
     said = [float(value) for value in re.findall(r"<td>([+-]\d\.\d\d)</td>", page.read_text())]
-    assert min(said) < -0.8 < max(said)
+    assert len(said) == 2
+    assert min(said) < max(said) - 0.5
 
 
 @pytest.mark.usefixtures("loaded")
