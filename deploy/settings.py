@@ -34,9 +34,6 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
 class HeapSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the process's heap treats large blocks."""
 
-    arenas: int = 1
-    """Heaps that the threads share. With one each, every one of them keeps the holes of its own largest calls: 1051 MB after
-    ten minutes of speech, 1002 with one, at 6 % less CPU."""
     mmap_bytes: int = 8 << 20
     """Blocks from this size on are the system's own, page by page, and go back at once: what a network's layers need for the
     longest utterances. From 1 MB on it would cost 3 % of the pipeline's CPU in page faults."""
