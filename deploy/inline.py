@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 import cv2
 import msgspec
+import threadpoolctl
 
 from deploy.heap import bound_heap
 from deploy.session.engine import Session, SessionPlan
@@ -72,6 +73,8 @@ class LoadedOperators:
 
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
+        # numpy's own: a second one spins at the small matrices here, 4 % of the pipeline's CPU.
+        threadpoolctl.threadpool_limits(limits=1, user_api="blas")
         self.model = load_model(Path(model) if model is not None else None, device=device)
         self.detector = CenterFaceDetector()
         self.voice = SileroNetwork()

@@ -15,7 +15,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Compressed bytes between the reader and the door: seconds of high-quality video."""
     budget_span_ns: int = 2 * NS_PER_SECOND
     """Session time between the reader and the door: decoded pictures stay in memory for so long (1080p: 160 MB)."""
-    group_span_ns: int = NS_PER_SECOND // 2
+    group_span_ns: int = NS_PER_SECOND
     """Session time that goes to the operators in one piece where nobody waits for it: an operator that works on one stretch
     keeps its weights in the core's cache (voice activity: .18 ms a step, against .28 where threads take turns)."""
     predictions_under_way: int = 24
