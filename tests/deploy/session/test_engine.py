@@ -259,7 +259,7 @@ def test_packets_are_completed_together_where_reads_are_grouped() -> None:
     given = results(open_session(Container(4.0, SPOKEN), picker=grouped))
     assert results(open_session(Container(4.0, SPOKEN), picker=paced, pace=lambda _: True)) == given
     assert sum(grouped.completed) == sum(paced.completed) == 20
-    assert set(grouped.completed) <= {2, 3}
+    assert set(grouped.completed) <= {4, 5, 6}  # a second of five a second, and what is left
     assert set(paced.completed) == {1}
 
 
