@@ -7,7 +7,7 @@ import ssl
 import stat
 import threading
 from concurrent.futures import Future
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -28,9 +28,6 @@ CONTAINER_FORMATS = (
 
 _DECLARING_FORMATS = frozenset(("aiff", "asf", "avi", "caf", "flac", "flv", "matroska", "mov", "w64", "wav"))
 """Formats whose header states a length; elsewhere FFmpeg estimates it from what is there, or from a bit rate."""
-
-_UNKNOWN_SIZES = frozenset((0, 0x7FFFFFFF, 0xFFFFFFFF))
-"""What writers that can't go back leave in the head of a RIFF file."""
 
 _RESETTING_FORMATS = frozenset(("mpeg", "mpegts", "rtsp"))
 """Broadcast formats, whose clock may be set anew at any time."""
@@ -153,23 +150,6 @@ def choose_tracks(container: InputContainer, address: Address, settings: MediaSe
 def declares_length(container: InputContainer) -> bool:
     """Whether this format's header states a length, so that less than it is a cut."""
     return not _DECLARING_FORMATS.isdisjoint(container.format.name.split(","))
-
-
-def cut_bytes(address: Address) -> tuple[int, int] | None:
-    """Bytes that the head of a RIFF file (WAV, AVI) or an AIFF declares and bytes that are there, where there are fewer.
-
-    FFmpeg takes what is there for what was declared.
-    """
-    if address.kind is not Kind.FILE or not address.path.is_file():
-        return None
-    with address.path.open("rb") as file:
-        head = file.read(8)
-    order: Literal["little", "big"] = "big" if head[:4] == b"FORM" else "little"
-    size = int.from_bytes(head[4:], order)
-    if head[:4] not in (b"RIFF", b"FORM") or size in _UNKNOWN_SIZES:
-        return None
-    declared, held = size + len(head), address.path.stat().st_size
-    return (declared, held) if held < declared else None
 
 
 def clock_resets(container: InputContainer) -> bool:

@@ -10,7 +10,8 @@ from av.container import InputContainer
 
 from stream.errors import SourceError
 from stream.sources.address import Address, Kind
-from stream.sources.door import check_duration, choose_tracks, clock_resets, cut_bytes, declares_length, open_container
+from stream.sources.declared_bytes import cut_bytes
+from stream.sources.door import check_duration, choose_tracks, clock_resets, declares_length, open_container
 from stream.sources.media_clock import MediaClock, Verdict
 from stream.sources.readable import SourceStream
 from stream.sources.settings import MediaSettings
@@ -72,6 +73,7 @@ class MediaSource:
             ends = {track.index: track.declared_end_ns() for track in self._tracks.values()}
             self._declared_ends = {index: end - zero_ns for index, end in ends.items() if end is not None}
         self._packets: Iterator[av.Packet] = container.demux(*(s for s in (chosen.video, chosen.audio) if s is not None))
+        self._tracks_at_first = len(container.streams)
         self._epoch = 0
         self._idle_beyond_ns = self._settings.interleave_ns
         self._anything = False
@@ -227,6 +229,9 @@ class MediaSource:
                 fix="check it with ffprobe, or fetch it again",
             )
         self._judge(failure)
+        appeared = 0 if self._container is None else len(self._container.streams) - self._tracks_at_first
+        if appeared > 0:
+            self._own_notices.append(f"{appeared} tracks appeared on the way and were not read")
         self._tell()
         return [*items, *(StreamEnd(stream=track.name, at_ns=self._ends_at(track)) for track in self._tracks.values())]
 

@@ -10,6 +10,7 @@ import pytest
 
 import deploy
 from deploy.inline import LoadedOperators, open_session
+from stream.errors import SourceCutError
 from stream.prediction import Prediction, Result
 from stream.timeline.time import NS_PER_SECOND
 
@@ -130,6 +131,17 @@ def test_deploy_analyze_is_the_way_in_from_python(talking_clip: Path, operators:
     given = results(list(deploy.analyze(str(talking_clip), operators=operators, session="test", provisional=False)))
     assert {r.status for r in given} == {"final"}
     assert given == finals(predict(talking_clip, operators))
+
+
+def test_from_python_a_cut_clip_raises_after_its_predictions(
+    operators: LoadedOperators, write_media: Callable[..., Path], tmp_path: Path
+) -> None:
+    clip = write_media(tmp_path / "clip.mkv", seconds=4)
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    given: list[Prediction] = []
+    with pytest.raises(SourceCutError, match="clip.mkv"):
+        given.extend(deploy.analyze(str(clip), operators=operators))
+    assert given
 
 
 def test_real_time_and_fast_give_equal_results_on_the_real_clip(shared_data: Path, operators: LoadedOperators) -> None:

@@ -398,6 +398,10 @@ def test_a_cut_file_gives_what_is_there_and_says_what_is_missing(tmp_path: Path)
         assert read(riff).source.cut is None
         riff.write_bytes(riff.read_bytes()[: riff.stat().st_size // 2])
         assert "bytes and holds" in (read(riff).source.cut or "")
+    mp3 = write(tmp_path / "whole.mp3", Sound(sine(4, 44_100), 44_100, codec="libmp3lame"))
+    assert read(mp3).source.cut is None
+    mp3.write_bytes(mp3.read_bytes()[: mp3.stat().st_size // 2])
+    assert "bytes and holds" in (read(mp3).source.cut or "")
     # A stream without an index declares nothing that it does not hold.
     stream = _transport_stream(tmp_path / "whole.ts", 0)
     (tmp_path / "cut.ts").write_bytes(stream.read_bytes()[: stream.stat().st_size // 2])
