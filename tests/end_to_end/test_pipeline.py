@@ -139,7 +139,7 @@ def test_from_python_a_cut_clip_raises_after_its_predictions(
     clip = write_media(tmp_path / "clip.mkv", seconds=4)
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     given: list[Prediction] = []
-    with pytest.raises(SourceCutError, match="clip.mkv"):
+    with pytest.raises(SourceCutError, match=r"clip\.mkv"):
         given.extend(deploy.analyze(str(clip), operators=operators))
     assert given
 
