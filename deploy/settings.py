@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from stream.errors import SettingsError
 from stream.timeline.settings import TimelineSettings
 from stream.timeline.time import NS_PER_SECOND
 
@@ -31,6 +32,33 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a session that is stopped waits for its reader; one that hears nothing from a pipe or a network is left."""
 
 
+class SheddingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When a live session that is behind leaves something out (design, section 5)."""
+
+    thresholds_ns: tuple[int, int, int, int, int, int] = (
+        NS_PER_SECOND,
+        3 * NS_PER_SECOND // 2,
+        2 * NS_PER_SECOND,
+        3 * NS_PER_SECOND,
+        5 * NS_PER_SECOND,
+        8 * NS_PER_SECOND,
+    )
+    """How far behind each step of the ladder begins: the age of the oldest thing that came and is not done. The first is more
+    than 15 s of speech take to be heard; what costs a viewer least goes first."""
+    leave_share: float = 0.5
+    """A step is left below this share of where it begins."""
+    calm_ns: int = 2 * NS_PER_SECOND
+    """For so long; a face operator that just keeps up would flicker otherwise."""
+    hole_ns: int = 30 * NS_PER_SECOND
+    """More unheard audio than this is skipped in one piece, and published as a hole: nobody waits for it any more."""
+
+    def __post_init__(self) -> None:
+        if list(self.thresholds_ns) != sorted(self.thresholds_ns) or self.thresholds_ns[0] <= 0:
+            raise SettingsError("setting thresholds_ns", found=self.thresholds_ns, expected="positive numbers that grow")
+        if self.hole_ns <= self.thresholds_ns[-1]:
+            raise SettingsError("setting hole_ns", found=self.hole_ns, expected=f"more than {self.thresholds_ns[-1]}")
+
+
 class HeapSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the process's heap treats large blocks."""
 
@@ -46,3 +74,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     timeline: TimelineSettings = TimelineSettings()
     engine: EngineSettings = EngineSettings()
+    shedding: SheddingSettings = SheddingSettings()

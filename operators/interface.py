@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from stream.prediction import SentimentEstimate, Subject
-from stream.timeline.packets import Control, Face, Faces, Packet, Word
+from stream.timeline.packets import Control, Face, Faces, Modality, Packet, Word
 from stream.timeline.segments import SegmentKind, SliceState, Status
 
 EMOTIONS = ("neutral", "joy", "sadness", "anger", "surprise", "fear", "disgust")
@@ -92,6 +92,8 @@ class SegmentInput(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     text_state: SliceState | None
     """None where no stream of words is declared."""
     words: tuple[Word, ...]
+    shed: tuple[Modality, ...] = ()
+    """What is left out because the pipeline is behind: text is then not transcribed, of video there are no faces."""
 
 
 class SpeechStates(msgspec.Struct, frozen=True, kw_only=True, eq=False):

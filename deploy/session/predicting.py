@@ -68,9 +68,9 @@ class Predictor:
         self._unheard = 0
         self._finished = False
 
-    def submit(self, revision: Revision) -> Future[Prediction]:
-        """Starts the prediction of one revision; called by one thread."""
-        job = _Job(self, revision)
+    def submit(self, revision: Revision, shed: tuple[Modality, ...] = ()) -> Future[Prediction]:
+        """Starts the prediction of one revision without what is `shed`; called by one thread."""
+        job = _Job(self, revision, shed)
         if revision.kind == "hole":
             job.done.set_result(self.prediction(revision, None, None, None, {}))
         else:
@@ -154,11 +154,11 @@ class _Job:
     and pictures in it, would stay until Python looks for circles: minutes later, with a hundred megabytes of them.
     """
 
-    def __init__(self, predictor: Predictor, revision: Revision) -> None:
+    def __init__(self, predictor: Predictor, revision: Revision, shed: tuple[Modality, ...]) -> None:
         self.done: Future[Prediction] = Future()
         self._predictor = predictor
         self._revision = revision
-        self._segment = segment_input(revision, predictor._utterance)
+        self._segment = segment_input(revision, predictor._utterance, shed)
         self._begun_s = time.perf_counter()
         self._reuses = False
 
@@ -167,6 +167,9 @@ class _Job:
         if before is not None and same_sound(before.segment, self._segment):
             self._reuses = True
             speech = before.speech
+            if Modality.TEXT not in before.segment.shed:  # the words are there already
+                left = tuple(modality for modality in self._segment.shed if modality is not Modality.TEXT)
+                self._segment = msgspec.structs.replace(self._segment, shed=left)
         else:
             speech = self._predictor._speech.submit(self._segment, self._revision.end_ns)
         speech.add_done_callback(self._step(self._fuse))
@@ -247,17 +250,21 @@ def _modalities(
     if Modality.VIDEO in reports:
         seen = max((len(frame.faces) for frame in segment.faces), default=0)
         reports[Modality.VIDEO] = msgspec.structs.replace(reports[Modality.VIDEO], faces_seen=seen)
+        if Modality.VIDEO in segment.shed and reports[Modality.VIDEO].state == "present":
+            reports[Modality.VIDEO] = ModalityReport(state="shed")
     if not _given(segment):
-        reports[Modality.TEXT] = _heard_text(revision, speech, weights.get(Modality.TEXT, 0.0))
+        reports[Modality.TEXT] = _heard_text(revision, segment, speech, weights.get(Modality.TEXT, 0.0))
     for modality in Modality:
         if modality is not Modality.ACTIVITY and modality not in reports:
             reports[modality.value] = ModalityReport(state="absent", absence="not-declared")
     return {str(name): report for name, report in reports.items()}
 
 
-def _heard_text(revision: Revision, speech: SpeechResult | None, weight: float) -> ModalityReport:
+def _heard_text(revision: Revision, segment: SegmentInput, speech: SpeechResult | None, weight: float) -> ModalityReport:
     heard = speech.transcript if speech else None
     words: tuple[Word, ...] = heard.words if heard and not heard.rejected else ()
+    if Modality.TEXT in segment.shed and speech is not None and speech.states is not None:
+        return ModalityReport(state="shed")
     if not words:
         return ModalityReport(state="absent", absence="nothing-there", rejected=bool(heard and heard.rejected))
     covered = sum(word.end_ns - word.start_ns for word in words)

@@ -11,8 +11,11 @@ from stream.timeline.segments import Revision
 from stream.timeline.settings import UtteranceSettings
 
 
-def segment_input(revision: Revision, utterance: UtteranceSettings) -> SegmentInput:
-    """The segment's audio, speech, faces and words. `utterance` says from when on a step is speech, and how it is padded."""
+def segment_input(revision: Revision, utterance: UtteranceSettings, shed: tuple[Modality, ...] = ()) -> SegmentInput:
+    """The segment's audio, speech, faces and words, but for what is `shed`.
+
+    `utterance` says from when on a step is speech, and how it is padded.
+    """
     audio = revision.slice_of(Modality.AUDIO)
     video = revision.slice_of(Modality.VIDEO)
     text = revision.slice_of(Modality.TEXT)
@@ -32,18 +35,20 @@ def segment_input(revision: Revision, utterance: UtteranceSettings) -> SegmentIn
         speech_ns=_speech_span(revision, steps, utterance),
         video_state=video.state if video else "absent",
         video_coverage=video.coverage if video else 0.0,
-        faces=tuple(p for p in video.packets if isinstance(p, Faces)) if video else (),
+        faces=tuple(p for p in video.packets if isinstance(p, Faces)) if video and Modality.VIDEO not in shed else (),
         text_state=text.state if text else None,
         words=tuple(p for p in text.packets if isinstance(p, Word)) if text else (),
+        shed=shed,
     )
 
 
 def same_sound(left: SegmentInput, right: SegmentInput) -> bool:
-    """Whether two inputs are alike in all that the speech stage looks at."""
+    """Whether two inputs are alike in all that the speech stage looks at, and what was heard of the first is enough."""
     return (
         left.start_ns == right.start_ns
         and left.speech_ns == right.speech_ns
         and (left.text_state is None) == (right.text_state is None)
+        and (Modality.TEXT not in left.shed or Modality.TEXT in right.shed)
         and np.array_equal(left.samples, right.samples)
     )
 

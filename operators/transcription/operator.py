@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from operators.interface import SegmentInput, SpeechResult, SpeechStates, Transcriber
+from stream.timeline.packets import Modality
 from stream.timeline.time import NS_PER_SAMPLE
 
 
@@ -21,7 +22,7 @@ class StatesEncoder(Protocol):
 
 
 class SpeechStage:
-    """Encodes the speech of a segment and, unless words are given, transcribes it; a pure function of the segment.
+    """Encodes the speech of a segment and, unless words are given or shed, transcribes it; a pure function of the segment.
 
     Silence is not transcribed: on it such models invent words.
     """
@@ -47,7 +48,7 @@ class SpeechStage:
         encoded = time.perf_counter()
         elapsed_ms = {"speech": (encoded - begun) * 1e3}
         transcript = None
-        if segment.text_state is None:
+        if segment.text_state is None and Modality.TEXT not in segment.shed:
             transcript = self._transcriber.transcribe(samples, speech_ns[0], states)
             elapsed_ms["transcription"] = (time.perf_counter() - encoded) * 1e3
         return SpeechResult(states=states, transcript=transcript, elapsed_ms=elapsed_ms)

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.session.predicting import Predictor, SpeechBatcher
 from operators.batching import Batcher
-from operators.interface import EMOTIONS, AffectResult, SegmentInput, SpeechResult, TranscriptResult
+from operators.interface import EMOTIONS, AffectResult, SegmentInput, SpeechResult, SpeechStates, TranscriptResult
 from stream.errors import OperatorError
 from stream.prediction import Prediction, SentimentEstimate
 from stream.timeline.packets import Modality, Word
@@ -97,6 +97,30 @@ def test_given_words_come_from_their_stream_with_its_state() -> None:
     assert result.transcript is not None
     assert (result.transcript.text, result.transcript.origin) == ("given", "given")
     assert (result.modalities["text"].state, result.modalities["text"].weight) == ("pending", 1.0)
+
+
+def test_what_is_shed_is_left_out_and_says_so_unless_it_was_heard_before() -> None:
+    heard = TranscriptResult(words=(word("good"),), origin="moonshine", log_probability=-0.1)
+    states = SpeechStates(start_ns=0, step_ns=1, states=np.zeros((1, 1), np.float32))
+    asked: list[tuple[Modality, ...]] = []
+
+    def speak(batch: Sequence[SegmentInput]) -> list[SpeechResult]:
+        asked.extend(segment.shed for segment in batch)
+        return [SpeechResult(states=states, transcript=None if Modality.TEXT in s.shed else heard) for s in batch]
+
+    speech = Batcher("speech", speak)
+    model = Batcher("affect", lambda batch: [affect(1.0, {"audio": 1.0}) for _ in batch])
+    seen = Slice(stream="video", modality=Modality.VIDEO, state="present", coverage=1.0)
+    both, given = (Modality.TEXT, Modality.VIDEO), revision("utterance", seen)
+    predictor = Predictor("s1", speech, model, Model(), UtteranceSettings())
+    without, whole, again = (predictor.submit(given, shed).result(WAIT_S) for shed in (both, (), both))
+    speech.close()
+    model.close()
+    assert [without.result.modalities[name].state for name in ("text", "video")] == ["shed", "shed"]
+    assert whole.result.modalities["text"].state == "present"
+    assert [again.result.modalities[name].state for name in ("text", "video")] == ["present", "shed"]
+    assert again.result.transcript == whole.result.transcript
+    assert asked == [both, ()]
 
 
 def test_what_is_not_declared_is_absent_and_says_so() -> None:
