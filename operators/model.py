@@ -14,7 +14,7 @@ from operators.encoders.prosody import speech_features
 from operators.encoders.text import TextEncoder
 from operators.faces.speaker import load_speaker_weights
 from operators.faces.subject import subject_of
-from operators.fusion.decision import Opinion, fuse_opinions
+from operators.fusion.decision import UNIFORM, Opinion, fuse_opinions
 from operators.heads import Head
 from operators.interface import EMOTIONS, AffectResult, FaceEncoder, SegmentInput, SpeechResult
 from operators.model_description import EmotionHeadDescription, SentimentHeadDescription, ValenceMap
@@ -25,10 +25,12 @@ Batch = Sequence[tuple[SegmentInput, SpeechResult]]
 
 
 class EmotionReader(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A head for emotions with its calibration."""
+    """A head for emotions with its calibration; `trust` and `prior` (7,) as in `Opinion`."""
 
     head: Head
     about: EmotionHeadDescription
+    trust: float = 1.0
+    prior: np.ndarray = UNIFORM
 
     def probabilities(self, features: Tensor) -> np.ndarray:
         """Calibrated probabilities float32 (n, 7) in the order of `EMOTIONS`; a head's calm counts as neutral."""
@@ -48,7 +50,13 @@ class EmotionReader(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ) -> None:
         """Adds to `opinions` of the batch what features (n, d) say, which are of `rows` (n) of it: (row, coverage)."""
         for (row, coverage), emotions in zip(rows, self.probabilities(features), strict=True):
-            opinions[row][modality] = Opinion(emotions=emotions, reliability=self.about.reliability, coverage=coverage)
+            opinions[row][modality] = Opinion(
+                emotions=emotions,
+                reliability=self.about.reliability,
+                coverage=coverage,
+                trust=self.trust,
+                prior=self.prior,
+            )
 
 
 class SentimentReader(msgspec.Struct, frozen=True, kw_only=True, eq=False):

@@ -19,6 +19,9 @@ USES: tuple[PermittedUse, ...] = ("any", "non-commercial", "research")
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
+Trust = Annotated[float, Meta(gt=0.0, le=1.0)]
+Modality = Literal["text", "audio", "video"]
+Emotion = Literal["neutral", "joy", "sadness", "anger", "surprise", "fear", "disgust"]
 Units = Annotated[int, Meta(ge=0, le=4096)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -80,9 +83,19 @@ class PartDescription(_Strict, frozen=True, kw_only=True):
 
 
 class FusionDescription(_Strict, frozen=True, kw_only=True):
-    """How the parts become one result, by the method's registered name."""
+    """How the parts become one result, by the method's registered name.
+
+    `trust` is how much of a modality's evidence counts beside others, 1 where nothing was fitted; `frequencies` are those of
+    the emotions among the rows that a modality's head was calibrated on, equal where none are named. `data` says what they
+    were fitted on, `metrics` are figures of what is fused, `command` is what fitted it.
+    """
 
     method: str
+    trust: dict[Modality, Trust] = {}
+    frequencies: dict[Modality, dict[Emotion, Share]] = {}
+    data: str = ""
+    metrics: dict[str, float] = {}
+    command: str = ""
     sentiment_from_valence: ValenceMap | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -14,10 +15,19 @@ from operators.encoders.adapters import TextAdapters
 from operators.encoders.face import FEATURE_DIM, FaceCropEncoder, FaceNetwork
 from operators.encoders.prosody import SPEECH_DIM
 from operators.encoders.text import TEXT_DIM, TextEncoder
+from operators.fusion.decision import UNIFORM
 from operators.heads import Head
 from operators.interface import EMOTIONS
 from operators.model import AffectModel, AudioPart, EmotionReader, SentimentReader, TextPart, VideoPart
-from operators.model_description import DESCRIPTION_FILE, BaseWeights, ModelDescription, PartDescription, read_description
+from operators.model_description import (
+    DESCRIPTION_FILE,
+    BaseWeights,
+    FusionDescription,
+    Modality,
+    ModelDescription,
+    PartDescription,
+    read_description,
+)
 from operators.packaged_weights import ALL, check_digest, verified_folder
 from stream.errors import ModelFolderError
 
@@ -52,9 +62,9 @@ def load_model(folder: Path | None = None, device: str = "cpu") -> AffectModel:
         digest=folder_digest(folder, description),
         licence=description.permitted_use,
         device=device,
-        text=_text_part(folder, text, device) if text else None,
-        audio=_audio_part(folder, audio, device) if audio else None,
-        video=_video_part(folder, video, device) if video else None,
+        text=_text_part(folder, text, description.fusion, device) if text else None,
+        audio=_audio_part(folder, audio, description.fusion, device) if audio else None,
+        video=_video_part(folder, video, description.fusion, device) if video else None,
         sentiment_from_valence=description.fusion.sentiment_from_valence,
     )
 
@@ -168,25 +178,35 @@ def _loaded(folder: Path, modality: str, part: PartDescription, device: str) -> 
     return modules.eval().requires_grad_(False).to(device)
 
 
-def _text_part(folder: Path, part: PartDescription, device: str) -> TextPart:
+def _text_part(folder: Path, part: PartDescription, fusion: FusionDescription, device: str) -> TextPart:
     modules = _loaded(folder, "text", part, device)
     sentiment = None
     if modules.sentiment is not None and part.sentiment is not None:
         sentiment = SentimentReader(head=modules.sentiment, about=part.sentiment)
-    emotion = EmotionReader(head=modules.emotion, about=part.emotion)
+    emotion = _reader("text", modules, part, fusion)
     return TextPart(encoder=TextEncoder(device, modules.adapters), emotion=emotion, sentiment=sentiment)
 
 
-def _audio_part(folder: Path, part: PartDescription, device: str) -> AudioPart:
+def _audio_part(folder: Path, part: PartDescription, fusion: FusionDescription, device: str) -> AudioPart:
     modules = _loaded(folder, "audio", part, device)
-    return AudioPart(emotion=EmotionReader(head=modules.emotion, about=part.emotion))
+    return AudioPart(emotion=_reader("audio", modules, part, fusion))
 
 
-def _video_part(folder: Path, part: PartDescription, device: str) -> VideoPart:
+def _video_part(folder: Path, part: PartDescription, fusion: FusionDescription, device: str) -> VideoPart:
     modules = _loaded(folder, "video", part, device)
     assert modules.encoder is not None  # a part of video has one
     encoder = FaceCropEncoder(modules.encoder, device)
-    return VideoPart(encoder=encoder, emotion=EmotionReader(head=modules.emotion, about=part.emotion))
+    return VideoPart(encoder=encoder, emotion=_reader("video", modules, part, fusion))
+
+
+def _reader(modality: Modality, modules: PartModules, part: PartDescription, fusion: FusionDescription) -> EmotionReader:
+    frequencies = {str(name): share for name, share in fusion.frequencies.get(modality, {}).items()}
+    return EmotionReader(
+        head=modules.emotion,
+        about=part.emotion,
+        trust=fusion.trust.get(modality, 1.0),
+        prior=np.array([frequencies.get(name, 0.0) for name in EMOTIONS]) if frequencies else UNIFORM,
+    )
 
 
 def _shape(tensor: Tensor) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from torch import nn
@@ -14,6 +13,7 @@ from operators.model_description import (
     DESCRIPTION_FILE,
     BaseWeights,
     FusionDescription,
+    Modality,
     ModelDescription,
     PartDescription,
     ValenceMap,
@@ -24,8 +24,6 @@ from operators.model_description import (
 from operators.model_folder import CARD_FILE, DEFAULT_MODEL, save_weights
 from operators.packaged_weights import PackagedWeights
 from operators.training.card import card_of
-
-Modality = Literal["text", "audio", "video"]
 
 
 def begin_folder(output: Path, *, alone: bool) -> None:
@@ -58,7 +56,8 @@ def put_part(
 ) -> None:
     """Writes a part's weights, the description with it in place of an earlier one, and the card.
 
-    The digest in `licence` is that of the file written here, whatever it was.
+    How far it is trusted beside others was fitted to the earlier one, and goes with that. The digest in `licence` is that of
+    the file written here, whatever it was.
     """
     if (output / DESCRIPTION_FILE).is_file():
         description = read_description(output)
@@ -71,7 +70,7 @@ def put_part(
     bases = {found.package: found for found in description.base_weights}
     if base is not None:
         bases[base.package] = BaseWeights(package=base.package, licence=base.licence, files=dict(base.digests))
-    fusion = description.fusion
+    fusion = msgspec.structs.replace(description.fusion, trust={}, data="", metrics={}, command="")
     if sentiment_from_valence is not None:
         fusion = msgspec.structs.replace(fusion, sentiment_from_valence=sentiment_from_valence)
     description = msgspec.structs.replace(
@@ -82,6 +81,11 @@ def put_part(
         base_weights=tuple(bases.values()),
     )
     _write(output, description)
+
+
+def put_fusion(output: Path, fusion: FusionDescription) -> None:
+    """Writes how the parts of a model folder are fused, in place of how they were, and the card."""
+    _write(output, msgspec.structs.replace(read_description(output), fusion=fusion))
 
 
 def _write(output: Path, description: ModelDescription) -> None:
