@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, get_args
@@ -17,8 +17,10 @@ import msgspec
 import threadpoolctl
 
 from deploy.heap import bound_heap
+from deploy.recording import check_target, record_to
 from deploy.session.engine import Session, SessionPlan
 from deploy.session.predicting import AffectBatcher, Predictor, SpeechBatcher
+from deploy.session.recorder import ThreadedRecorder
 from deploy.settings import Settings
 from operators.batching import Batcher
 from operators.encoders.speech import SpeechEncoder
@@ -30,7 +32,9 @@ from operators.transcription.operator import SpeechStage
 from operators.transcription.whisper import WhisperTranscriber
 from operators.voice_activity import SileroNetwork, VoiceActivityOperator
 from stream.errors import SettingsError
-from stream.prediction import Prediction
+from stream.prediction import ModelIdentity, Prediction
+from stream.recording.schemas import BatchPlan, RecordingEnd, RecordingHead, segmentation_name
+from stream.sources.address import Address
 from stream.sources.media import MediaSource
 from stream.sources.readable import ReadableSource
 from stream.sources.transcript import TranscriptSource, read_lines
@@ -75,11 +79,22 @@ class LoadedOperators:
         cv2.setNumThreads(1)
         # numpy's own: a second one spins at the small matrices here, 4 % of the pipeline's CPU.
         threadpoolctl.threadpool_limits(limits=1, user_api="blas")
+        self.transcriber = transcriber
         self.model = load_model(Path(model) if model is not None else None, device=device)
         self.detector = CenterFaceDetector()
         self.voice = SileroNetwork()
         self.speech: SpeechBatcher = Batcher("speech", SpeechStage(encoder, words).infer)
         self.affect: AffectBatcher = Batcher("affect", self.model.infer, max_batch=AFFECT_BATCH)
+
+    @property
+    def batches(self) -> BatchPlan:
+        """How the segment operators are called."""
+        return BatchPlan(speech=1, affect=AFFECT_BATCH, device=self.model.device)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which model it is."""
+        return ModelIdentity(name=self.model.name, digest=self.model.digest, licence=self.model.licence)
 
     def close(self) -> None:
         """Ends the two threads, after the calls that are under way."""
@@ -116,9 +131,12 @@ class InlineSession:
         settings: Settings,
         realtime: bool,
         provisional: bool,
+        predict: bool,
         owns_operators: bool,
+        recorder: ThreadedRecorder | None,
     ) -> None:
         self.id = session
+        self._recorder = recorder
         self._owned = operators if owns_operators else None
         self.duration_ns = source.duration_ns
         self._media = source
@@ -135,19 +153,19 @@ class InlineSession:
                 sources=self._sources,
                 streams=streams,
                 operators=_stream_operators(streams, operators),
-                predictor=Predictor(
+                predictor=new_predictor(
                     session,
-                    operators.speech,
-                    operators.affect,
-                    operators.model,
-                    _utterance_settings(settings.timeline),
+                    operators,
+                    settings.timeline,
                     patience_s=0.0 if hurried else settings.engine.batch_patience_s,
-                    host=platform.node(),
                     wall_ns=self._wall_ns,
-                ),
+                )
+                if predict
+                else None,
                 timeline=settings.timeline,
                 engine=settings.engine,
                 provisionals=provisional,
+                recorder=recorder,
             ),
             pace=self._pace if realtime else None,
         )
@@ -173,12 +191,21 @@ class InlineSession:
         """CPU time inside the calls of each stream operator."""
         return self._session.operator_busy_ns()
 
+    @property
+    def recording_failure(self) -> str | None:
+        """One line where the session is recorded and that failed, or something had to be left out."""
+        return None if self._recorder is None else self._recorder.failure
+
     def __iter__(self) -> Iterator[Prediction]:
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
+        complete = False
         try:
             for prediction in self._session:
                 self._revisions[prediction.result.status] += 1
+                if self._recorder is not None:
+                    self._recorder.prediction(prediction)
                 yield prediction
+            complete = True
         finally:
             self._summary = SessionSummary(
                 dispositions=self._session.dispositions(),
@@ -189,11 +216,15 @@ class InlineSession:
                 cut=self._media.cut,
                 notices=self.notices,
             )
+            if self._recorder is not None:
+                self._recorder.finish(_recording_end(self._summary, complete))
 
     def close(self) -> None:
         """Stops the session, frees its sources and ends the operators that were loaded for it alone."""
         self._stopped.set()
         self._session.stop()
+        if self._recorder is not None:
+            self._recorder.close()
         for source in self._sources:
             source.close()
         if self._owned is not None:
@@ -227,12 +258,15 @@ def open_session(
     provisional: bool = True,
     settings: Settings | None = None,
     operators: LoadedOperators | None = None,
+    record: str | Path | None = None,
+    predict: bool = True,
 ) -> InlineSession:
     """Opens a session over a media source and, where given, its transcript.
 
     The sources are opened before the model is loaded, so that a wrong path is told at once. `operators` that are given
-    bring their own model and transcriber. Raises `InputError` where a source, transcript, model folder, transcriber or the
-    wanted segmentation can't be used.
+    bring their own model and transcriber. `record` names a file for a recording; without `predict` nothing but that comes
+    of the session. Raises `InputError` where a source, transcript, model folder, transcriber or the wanted segmentation
+    can't be used.
     """
     chosen = settings or Settings()
     timeline = msgspec.structs.replace(
@@ -240,16 +274,61 @@ def open_session(
     )
     media = MediaSource(source)
     words = TranscriptSource(transcript) if transcript is not None else None
+    if record is not None:
+        check_target(record, source, transcript)
+    loaded = operators or LoadedOperators(model, transcriber=transcriber)
+    name = session or uuid.uuid4().hex[:12]
+    recorder = None
+    if record is not None:
+        head = RecordingHead(
+            session=name,
+            source=Address.of(source).shown,
+            streams=_declarations(media, words),
+            segmentation=segmentation_name(timeline),
+            timeline=msgspec.to_builtins(timeline),
+            provisionals=provisional,
+            batches=loaded.batches,
+            model=loaded.identity,
+            transcriber=loaded.transcriber,
+        )
+        recorder = record_to(record, head, transcript=transcript)
     return InlineSession(
         media,
         words,
-        operators or LoadedOperators(model, transcriber=transcriber),
-        session=session or uuid.uuid4().hex[:12],
+        loaded,
+        session=name,
         settings=msgspec.structs.replace(chosen, timeline=timeline),
         realtime=realtime,
         provisional=provisional,
+        predict=predict,
         owns_operators=operators is None,
+        recorder=recorder,
     )
+
+
+def new_predictor(
+    session: str,
+    operators: LoadedOperators,
+    timeline: TimelineSettings,
+    *,
+    patience_s: float,
+    wall_ns: Callable[[], int | None] = lambda: None,
+) -> Predictor:
+    """The predictor of one session in this process."""
+    return Predictor(
+        session,
+        operators.speech,
+        operators.affect,
+        operators.model,
+        timeline.segmentation if isinstance(timeline.segmentation, UtteranceSettings) else UtteranceSettings(),
+        patience_s=patience_s,
+        host=platform.node(),
+        wall_ns=wall_ns,
+    )
+
+
+def _recording_end(summary: SessionSummary, complete: bool) -> RecordingEnd:
+    return RecordingEnd(complete=complete, dispositions=summary.dispositions, cut=summary.cut, notices=summary.notices)
 
 
 def _transcriber(name: TranscriberName, encoder: SpeechEncoder) -> Transcriber:
@@ -266,10 +345,6 @@ def _segmentation(name: SegmentationName, transcript: str | None, current: Segme
     if name == "windows":
         return current if isinstance(current, WindowSettings) else WindowSettings()
     return current if isinstance(current, UtteranceSettings) else UtteranceSettings()
-
-
-def _utterance_settings(timeline: TimelineSettings) -> UtteranceSettings:
-    return timeline.segmentation if isinstance(timeline.segmentation, UtteranceSettings) else UtteranceSettings()
 
 
 def _declarations(media: MediaSource, transcript: TranscriptSource | None) -> tuple[StreamDeclaration, ...]:

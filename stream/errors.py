@@ -48,6 +48,10 @@ class ModelFolderError(InputError):
     """A model folder is incomplete, foreign or altered."""
 
 
+class RecordingError(InputError):
+    """A recording can't be made or opened, or holds what no recording of this project holds."""
+
+
 class DatasetError(InputError):
     """A data set lacks what training or evaluation needs."""
 

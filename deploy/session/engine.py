@@ -17,13 +17,15 @@ from deploy.session.operator_thread import OperatorThread, await_result
 from deploy.session.predicting import Predictor
 from deploy.session.queues import Budget, Channel
 from deploy.session.reading import Read, read_virtual
+from deploy.session.recorder import SessionRecorder
 from deploy.settings import EngineSettings
 from operators.batching import as_operator_error
 from operators.interface import CompletingOperator, StreamOperator
 from stream.prediction import Prediction
+from stream.recording.entries import Closed, Dropped
 from stream.sources.readable import ReadableSource
 from stream.timeline.alignment import Aligner
-from stream.timeline.dispositions import StreamDispositions
+from stream.timeline.dispositions import DropReason, StreamDispositions
 from stream.timeline.packets import Bound, EpochStart, Item, Packet, StreamEnd
 from stream.timeline.segments import Late, Revision
 from stream.timeline.settings import TimelineSettings
@@ -31,15 +33,19 @@ from stream.timeline.watermark import StreamDeclaration
 
 
 class SessionPlan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a session consists of: its sources, streams in order, and the operators of each source stream by its name."""
+    """What a session consists of: its sources, streams in order, and the operators of each source stream by its name.
+
+    Without a `predictor` nothing is predicted; `recorder` gets what passes the door, in order.
+    """
 
     sources: Sequence[ReadableSource]
     streams: Sequence[StreamDeclaration]
     operators: Mapping[str, Sequence[StreamOperator]]
-    predictor: Predictor
+    predictor: Predictor | None
     timeline: TimelineSettings
     engine: EngineSettings
     provisionals: bool = True
+    recorder: SessionRecorder | None = None
 
 
 class _Ticket(msgspec.Struct, frozen=True, eq=False):
@@ -131,6 +137,8 @@ class Session:
         """Reads that go to the operators together: one by one where they are paced."""
         group: list[Read] = []
         for read in read_virtual(self._plan.sources):
+            if self._plan.recorder is not None:
+                self._plan.recorder.read(read.items)
             if self._pace is not None:
                 if not self._pace(read.arrival_ns):
                     return
@@ -167,25 +175,37 @@ class Session:
     def _align(self) -> None:
         """The door's thread: owns the aligner."""
         arrival_ns = 0
+        recorder = self._plan.recorder
         try:
             for ticket in self._tickets:
                 for arrival_ns, parts in ticket.reads:
                     for part in parts:
-                        for item in self._items(part, ticket):
+                        for item in self._items(part, ticket, arrival_ns):
+                            if recorder is not None:
+                                recorder.entry(item, arrival_ns)
                             self._publish(self._aligner.push(item, arrival_ns))
                     self._position_ns = arrival_ns
                 self._budget.release()
             for source in self._plan.sources:
                 for stream, count in source.dropped.items():
-                    self._aligner.ledger.received_and_dropped(stream, "refused", count)
+                    self._drop(stream, "refused", count, arrival_ns)
+            if recorder is not None:
+                recorder.entry(Closed(), arrival_ns)
             self._publish(self._aligner.close(arrival_ns))
-            self._plan.predictor.finish()
+            if self._plan.predictor is not None:
+                self._plan.predictor.finish()
             self._answers.close()
         except Exception as error:  # raised again where the session is iterated
             self._answers.close(error)
             self._budget.close()
 
-    def _items(self, part: Item | _Answer, ticket: _Ticket) -> list[Item]:
+    def _drop(self, stream: str, reason: DropReason, count: int, arrival_ns: int) -> None:
+        """Packets that came and don't reach the aligner."""
+        if self._plan.recorder is not None:
+            self._plan.recorder.entry(Dropped(stream=stream, reason=reason, count=count), arrival_ns)
+        self._aligner.ledger.received_and_dropped(stream, reason, count)
+
+    def _items(self, part: Item | _Answer, ticket: _Ticket, arrival_ns: int) -> list[Item]:
         if not isinstance(part, _Answer):
             return [part]
         answers = await_result(part.operator, ticket.answers[part.operator], self._plan.engine.call_deadline_s)
@@ -195,14 +215,17 @@ class Session:
         if isinstance(part.item, Packet) and not any(isinstance(i, Packet) for i in items):
             stream = part.item.stream
             if all(i.stream == stream for i in items if isinstance(i, Bound)):
-                self._aligner.ledger.received_and_dropped(stream, "sampling")
+                self._drop(stream, "sampling", 1, arrival_ns)
         return items
 
     def _publish(self, outputs: Sequence[Revision | Late]) -> None:
+        predictor = self._plan.predictor
+        if predictor is None:
+            return
         for output in outputs:
             # Late packets are counted by the ledger; they have no prediction of their own.
             if isinstance(output, Revision) and (self._plan.provisionals or output.status != "provisional"):
-                self._answers.put(self._plan.predictor.submit(output))
+                self._answers.put(predictor.submit(output))
 
 
 def _call_all(operator: StreamOperator, items: Sequence[Item]) -> list[list[Item] | Exception]:

@@ -1,0 +1,37 @@
+"""The file that an inline session is recorded in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from deploy.session.recorder import ThreadedRecorder
+from stream.errors import RecordingError
+from stream.recording.schemas import RecordingHead
+from stream.recording.writer import RecordingWriter
+
+
+def check_target(path: str | Path, *given: str | None) -> None:
+    """Raises `RecordingError` where a recording can't be written there, or is one of the files that are `given`."""
+    target = Path(path)
+    if any(name and target.exists() and Path(name).exists() and target.samefile(name) for name in given):
+        raise RecordingError(f"recording {path}", found="the source itself", fix="choose another file")
+    folder = target if target.exists() else target.parent
+    if target.is_dir() or not os.access(folder, os.W_OK):
+        found = "a directory" if target.is_dir() else "no permission" if folder.exists() else "no such directory"
+        raise RecordingError(f"recording {path}", found=found, expected="a file that can be written", fix="choose another")
+
+
+def record_to(path: str | Path, head: RecordingHead, *, transcript: str | None) -> ThreadedRecorder:
+    """A recorder that writes a file, for which the session waits where the disk is slow. Raises `RecordingError`.
+
+    The transcript that was given is kept as it is.
+    """
+    writer = RecordingWriter(path, head)
+    try:
+        if transcript is not None:
+            writer.transcript(Path(transcript).read_bytes())
+    except OSError as error:
+        writer.close()
+        raise RecordingError(f"recording {path}", found=error.strerror, expected="room for it") from error
+    return ThreadedRecorder(writer)
