@@ -81,7 +81,8 @@ class VoiceActivityOperator:
         if missing:
             yield from self._hear(np.zeros(missing, np.int16), self._end_ns, masked=True)
         yield from self._hear(packet.samples, packet.start_ns, masked=packet.filled)
-        yield self._promise(self._start_ns if self._held else self._end_ns)
+        # A live chunk ends where its clock says, a little off from what its samples count up to; the next begins there.
+        yield self._promise(self._start_ns if self._held else packet.end_ns)
 
     def bound(self, bound_ns: int) -> Iterator[Packet | Control]:
         """A bare bound of the audio: gives, masked, a step whose rest can no longer follow; then the bound, a step earlier."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -137,6 +138,16 @@ def test_a_bare_bound_is_followed_a_step_behind_and_never_broken(silero: SileroN
     assert steps
     assert all(item.start_ns >= 1_000_000_000 - ACTIVITY_STEP_NS for item in steps)
     assert [item.sequence for item in steps] == list(range(2, 2 + len(steps)))
+
+
+@pytest.mark.parametrize("rate", [1 - 200e-6, 1 + 200e-6])
+@pytest.mark.parametrize("size", [320, ACTIVITY_STEP_SAMPLES])
+def test_chunks_of_a_drifting_clock_lose_no_step(silero: SileroNetwork, beckett: np.ndarray, rate: float, size: int) -> None:
+    straight = cut(beckett, [size] * (len(beckett) // size))
+    drifting = [msgspec.structs.replace(c, start_ns=round(c.start_ns * rate), end_ns=round(c.end_ns * rate)) for c in straight]
+    steps, _ = run(silero, drifting)
+    expected, _ = run(silero, straight)
+    assert [step.probability for step in steps] == [step.probability for step in expected]
 
 
 def test_a_new_epoch_begins_a_grid_and_a_state_of_its_own(silero: SileroNetwork, beckett: np.ndarray) -> None:
