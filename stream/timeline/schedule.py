@@ -13,7 +13,7 @@ from stream.timeline.watermark import NEVER_NS, Watermarks
 
 
 class Windows(Lane):
-    """Windows [k hop, k hop + length); they overlap, touch or leave gaps."""
+    """Windows [k hop, k hop + length); they overlap, touch or leave gaps. One that a cut falls into goes on behind it."""
 
     def __init__(self, settings: WindowSettings) -> None:
         super().__init__()
@@ -27,9 +27,9 @@ class Windows(Lane):
         reference_ns = self._reference_ns = marks.reference_ns
         while self._next_ns < reference_ns:
             self.open.append(Segment(self.epoch, "window", self._next_ns))
-            self._next_ns += self._hop_ns
-        while self.open and self.open[0].start_ns + self._length_ns <= reference_ns:
-            self._close(self.open[0].start_ns + self._length_ns, "window")
+            self._next_ns = self._floor(self._next_ns) + self._hop_ns
+        while self.open and (end_ns := self._floor(self.open[0].start_ns) + self._length_ns) <= reference_ns:
+            self._close(end_ns, "window")
         self.boundary_ns = self.open[0].start_ns if self.open else self._next_ns
         self._settle_end(marks.all_sources_ended, max(reference_ns, self._era_ns))
 
@@ -43,7 +43,8 @@ class Windows(Lane):
         if self.ended or start_ns >= end_ns:
             return False
         first_ns = max(self._floor(start_ns), self.boundary_ns)
-        return first_ns < end_ns and (start_ns < first_ns + self._length_ns or first_ns + self._hop_ns < end_ns)
+        newest_ns = self._floor(first_ns)
+        return first_ns < end_ns and (start_ns < newest_ns + self._length_ns or newest_ns + self._hop_ns < end_ns)
 
     def claimed(self, start_ns: int, end_ns: int) -> bool:
         """Whether a window that has closed overlaps [start_ns, end_ns)."""
@@ -56,17 +57,20 @@ class Windows(Lane):
         if start_ns >= end_ns:
             return False
         newest_ns = min(self._floor(start_ns), self._floor(before_ns - 1))
-        window_ns = max(newest_ns, self._ceil(first_ns))
+        window_ns = max(newest_ns, self._first(first_ns))
         if window_ns >= before_ns or window_ns >= end_ns:
             return False
-        following_ns = window_ns + self._hop_ns
-        return start_ns < window_ns + self._length_ns or (following_ns < before_ns and following_ns < end_ns)
+        newest_ns = self._floor(window_ns)
+        following_ns = newest_ns + self._hop_ns
+        return start_ns < newest_ns + self._length_ns or (following_ns < before_ns and following_ns < end_ns)
 
     def _floor(self, instant_ns: int) -> int:
         return instant_ns // self._hop_ns * self._hop_ns
 
-    def _ceil(self, instant_ns: int) -> int:
-        return -(-instant_ns // self._hop_ns) * self._hop_ns
+    def _first(self, instant_ns: int) -> int:
+        """Where the first window after a cut begins: at once, as the rest of the newest one of the grid, if it has any."""
+        newest_ns = self._floor(instant_ns)
+        return instant_ns if instant_ns < newest_ns + self._length_ns else newest_ns + self._hop_ns
 
     def _cut(self, marks: Watermarks) -> int:
         end_ns = max(marks.reference_ns, self._era_ns)
@@ -76,7 +80,7 @@ class Windows(Lane):
 
     def _new_era(self, end_ns: int, start_ns: int) -> None:
         super()._new_era(end_ns, start_ns)
-        self._next_ns = self.boundary_ns = self._ceil(start_ns)
+        self._next_ns = self.boundary_ns = self._first(start_ns)
 
 
 class Lines(Tiling):

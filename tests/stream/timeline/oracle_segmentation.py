@@ -64,6 +64,9 @@ def silences(start: int, end: float, length: int) -> Plan:
 def plan(settings: SegmentationSettings, base: int) -> Plan:
     """All segments from the boundary `base` on."""
     if isinstance(settings, WindowSettings):
+        before = base - base % settings.hop_ns
+        if before < base < before + settings.length_ns:
+            yield "window", base, before + settings.length_ns, "window"
         for k in count(-(-base // settings.hop_ns)):
             yield "window", k * settings.hop_ns, k * settings.hop_ns + settings.length_ns, "window"
         return

@@ -153,6 +153,7 @@ def test_a_restart_cuts_windows_and_the_grid_goes_on() -> None:
         ("window", 0, 100, "window"),
         ("window", 100, 130, "reconnect"),
         ("hole", 130, 250, "reconnect"),
+        ("window", 250, 300, "window"),
         ("window", 300, 360, "end"),
     ]
 

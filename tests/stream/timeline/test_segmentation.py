@@ -279,8 +279,24 @@ def test_windows_are_cut_and_the_grid_goes_on() -> None:
         ("window", 0, 1000, "window"),
         ("window", 1000, 1500, "reconnect"),
         ("hole", 1500, 3200, "reconnect"),
+        ("window", 3200, 4000, "window"),
         ("window", 4000, 5000, "window"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("length", "hop", "rest"),
+    [(1000, 400, [(1500, 2200), (1600, 2600)]), (300, 1000, [(2000, 2300)]), (600, 1000, [(1500, 1600), (2000, 2600)])],
+)
+def test_behind_a_cut_the_newest_window_goes_on_alone_where_it_has_a_rest(
+    length: int, hop: int, rest: list[tuple[int, int]]
+) -> None:
+    scene = Scene(VIDEO, segmentation=windows(length, hop=hop))
+    scene.bound(1500, "video")
+    scene.epoch(1, 0, "video")
+    before = len(scene.finals())
+    scene.bound(rest[-1][1], "video")
+    assert [(start, end) for _, start, end, _ in scene.finals()[before:]] == rest
 
 
 def test_a_line_in_a_hole_is_left_out_and_one_across_its_end_is_shortened() -> None:
@@ -295,9 +311,9 @@ def test_after_the_end_of_all_a_new_epoch_goes_on_with_a_hole() -> None:
     scene = Scene(VIDEO, segmentation=windows(1000))
     scene.end(1500, "video")
     scene.epoch(1, 1700, "video")
-    scene.bound(3000, "video")
+    scene.bound(2500, "video")
     assert scene.finals()[-3:] == [
         ("window", 1000, 1500, "end"),
         ("hole", 1500, 1700, "reconnect"),
-        ("window", 2000, 3000, "window"),
+        ("window", 1700, 2000, "window"),
     ]
