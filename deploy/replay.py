@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from typing import get_args
 
 import msgspec
 import numpy as np
 
-from deploy.inline import LoadedOperators, new_predictor
+from deploy.inline import LoadedOperators, TranscriberName, new_predictor
+from deploy.session.submitting import amended
 from deploy.settings import EngineSettings
 from operators.interface import FaceEncoder
-from stream.errors import TimelineError
+from stream.errors import RecordingError, TimelineError
 from stream.prediction import Prediction
-from stream.recording.entries import Arrived, Closed, Dropped, Entry, Shed
+from stream.recording.entries import Advanced, Arrived, CaughtUp, ClockUncertainty, Closed, Dropped, Entry, Shed
 from stream.recording.reader import Recording
 from stream.timeline.alignment import Aligner
 from stream.timeline.dispositions import StreamDispositions
-from stream.timeline.packets import Faces
+from stream.timeline.packets import Faces, Modality
 from stream.timeline.segments import Output, Revision
 
 _DEFAULTS = EngineSettings()
@@ -53,6 +55,8 @@ class Replay:
         self._waiting: deque[Future[Prediction]] = deque()
         self._due: list[Revision] = []
         self._shed: list[Shed] = []
+        self._without_words: dict[tuple[int, str, int, int], Revision] = {}
+        self._uncertainty_ns = 0
         self._closed = False
 
     def dispositions(self) -> dict[str, StreamDispositions]:
@@ -85,7 +89,13 @@ class Replay:
             self._shed.append(entry)
             return
         self._submit()
-        if isinstance(entry, Dropped):
+        if isinstance(entry, ClockUncertainty):
+            self._uncertainty_ns = entry.uncertainty_ns
+        elif isinstance(entry, CaughtUp):
+            self._amend(entry)
+        elif isinstance(entry, Advanced):
+            self._keep(self._aligner.advance(arrival_ns))
+        elif isinstance(entry, Dropped):
             self._aligner.ledger.received_and_dropped(entry.stream, entry.reason, entry.count)
         elif isinstance(entry, Closed):
             self._closed = True
@@ -109,11 +119,36 @@ class Replay:
             key = (revision.source_epoch, revision.lane, revision.start_ns, revision.number, revision.status)
             left_out = shed.get(key)
             if left_out is None:
-                self._waiting.append(self._predictor.submit(revision))
+                self._ask(revision)
             elif not left_out.silent:
-                self._waiting.append(self._predictor.submit(revision, left_out.modalities))
+                self._ask(revision, left_out.modalities)
+                if revision.status == "final" and Modality.TEXT in left_out.modalities:
+                    self._without_words[key[:4]] = revision
         self._due.clear()
         self._shed.clear()
+
+    def _amend(self, entry: CaughtUp) -> None:
+        key = (entry.source_epoch, entry.lane, entry.start_ns, entry.number)
+        revision = self._without_words.pop(key, None)
+        if revision is None:
+            raise RecordingError(
+                "a recorded amendment", found="one of a segment that was not shed", fix="the recording is damaged"
+            )
+        self._ask(amended(revision))
+
+    def _ask(self, revision: Revision, shed: tuple[Modality, ...] = ()) -> None:
+        self._waiting.append(self._predictor.submit(revision, shed, self._uncertainty_ns))
+
+
+def recorded_transcriber(recording: Recording) -> TranscriberName:
+    """The transcriber that the recorded session used. Raises `RecordingError` where this version has no such."""
+    for name in get_args(TranscriberName):
+        if name == recording.head.transcriber:
+            found: TranscriberName = name
+            return found
+    raise RecordingError(
+        "the recorded transcriber", found=repr(recording.head.transcriber), expected=" or ".join(get_args(TranscriberName))
+    )
 
 
 def _encoded(faces: Faces, encoder: FaceEncoder) -> Faces:

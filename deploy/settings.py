@@ -6,7 +6,7 @@ import msgspec
 
 from stream.errors import SettingsError
 from stream.timeline.settings import TimelineSettings
-from stream.timeline.time import NS_PER_SECOND
+from stream.timeline.time import NS_PER_MS, NS_PER_SECOND
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,14 +49,25 @@ class SheddingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A step is left below this share of where it begins."""
     calm_ns: int = 2 * NS_PER_SECOND
     """For so long; a face operator that just keeps up would flicker otherwise."""
-    hole_ns: int = 30 * NS_PER_SECOND
-    """More unheard audio than this is skipped in one piece, and published as a hole: nobody waits for it any more."""
 
     def __post_init__(self) -> None:
         if list(self.thresholds_ns) != sorted(self.thresholds_ns) or self.thresholds_ns[0] <= 0:
             raise SettingsError("setting thresholds_ns", found=self.thresholds_ns, expected="positive numbers that grow")
-        if self.hole_ns <= self.thresholds_ns[-1]:
-            raise SettingsError("setting hole_ns", found=self.hole_ns, expected=f"more than {self.thresholds_ns[-1]}")
+
+
+class LiveReadingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits between live sources and the session."""
+
+    most_pictures: int = 50
+    """Decoded pictures that wait; the oldest go first. Two seconds of a camera, 300 MB at 1080p."""
+    most_at_once: int = 64
+    """Packets that go to the operators in one piece, where so many wait."""
+    tick_ns: int = 250 * NS_PER_MS
+    """How long the session waits at most before it looks whether something has become due: a viewer's patience."""
+    hole_ns: int = 30 * NS_PER_SECOND
+    """What waits longer than this is skipped in one piece, and published as a hole: nobody waits for it any more."""
+    uncertainty_step_ns: int = NS_PER_MS // 10
+    """The clocks' uncertainty is told in such steps: finer, it would change with every packet."""
 
 
 class HeapSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,3 +86,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeline: TimelineSettings = TimelineSettings()
     engine: EngineSettings = EngineSettings()
     shedding: SheddingSettings = SheddingSettings()
+    live: LiveReadingSettings = LiveReadingSettings()

@@ -1,7 +1,8 @@
 """The session engine: readers, operator threads, the door, the aligner and the segment operators, for either runtime.
 
 The reader stamps each read with its arrival and hands its items to the operators of their streams; what they give joins the
-read again at the door, in order, so that thread timing changes nothing. Only the door touches the aligner.
+read again at the door, in order, so that thread timing changes nothing. Only the door touches the aligner. Of live sources the
+reads come from `LiveReading`; what then is left out while the session is behind, `Ladder` says.
 """
 
 from __future__ import annotations
@@ -9,24 +10,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
 
 import msgspec
 
+from deploy.session.live_reading import LiveReading
+from deploy.session.operator_calls import call_all
 from deploy.session.operator_thread import OperatorThread, await_result
 from deploy.session.predicting import Predictor
 from deploy.session.queues import Budget, Channel
 from deploy.session.reading import Read, read_virtual
 from deploy.session.recorder import SessionRecorder
-from deploy.settings import EngineSettings
+from deploy.session.shedding import Ladder, Step, is_left_out
+from deploy.session.submitting import SessionNotice, Submitter
+from deploy.settings import EngineSettings, SheddingSettings
 from operators.batching import as_operator_error
-from operators.interface import CompletingOperator, StreamOperator
+from operators.interface import StreamOperator
 from stream.prediction import Prediction
-from stream.recording.entries import Closed, Dropped
+from stream.recording.entries import Advanced, ClockUncertainty, Closed, Dropped, Entry
 from stream.sources.readable import ReadableSource
 from stream.timeline.alignment import Aligner
-from stream.timeline.dispositions import DropReason, StreamDispositions
-from stream.timeline.packets import Bound, EpochStart, Item, Packet, StreamEnd
+from stream.timeline.dispositions import StreamDispositions
+from stream.timeline.packets import Bound, EpochStart, Item, Packet, StreamActive, StreamEnd, StreamIdle, VideoFrame
 from stream.timeline.segments import Late, Revision
 from stream.timeline.settings import TimelineSettings
 from stream.timeline.watermark import StreamDeclaration
@@ -35,10 +39,11 @@ from stream.timeline.watermark import StreamDeclaration
 class SessionPlan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a session consists of: its sources, streams in order, and the operators of each source stream by its name.
 
-    Without a `predictor` nothing is predicted; `recorder` gets what passes the door, in order.
+    Without a `predictor` nothing is predicted; `recorder` gets what passes the door, in order. With `live` the session is
+    one of live sources, `sources` is empty, and of the frames the first in each cell of `picks_per_second` is picked.
     """
 
-    sources: Sequence[ReadableSource]
+    sources: Sequence[ReadableSource] = ()
     streams: Sequence[StreamDeclaration]
     operators: Mapping[str, Sequence[StreamOperator]]
     predictor: Predictor | None
@@ -46,12 +51,16 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     engine: EngineSettings
     provisionals: bool = True
     recorder: SessionRecorder | None = None
+    live: LiveReading | None = None
+    shedding: SheddingSettings = SheddingSettings()
+    picks_per_second: int = 5
+    notify: Callable[[SessionNotice], None] | None = None
 
 
 class _Ticket(msgspec.Struct, frozen=True, eq=False):
     """Consecutive reads on their way to the door, and what each operator will give for their items."""
 
-    reads: list[tuple[int, list[Item | _Answer]]]
+    reads: list[tuple[Read, list[Item | _Answer]]]
     answers: dict[str, Future[list[list[Item] | Exception]]]
 
 
@@ -68,7 +77,7 @@ class Session:
 
     Readable sources run on virtual time: nothing is dropped, queues make the reader wait, and a run is a function of the
     sources. `pace`, where given, is called with each arrival before the read is taken on, and may wait (real time) or stop
-    the session (False); without it, reads are taken on in groups.
+    the session (False); without it, reads are taken on in groups. Live sources run on the monotonic clock: they never wait.
     """
 
     def __init__(self, plan: SessionPlan, pace: Callable[[int], bool] | None = None) -> None:
@@ -80,8 +89,18 @@ class Session:
         self._answers: Channel[Future[Prediction]] = Channel(plan.engine.predictions_under_way)
         self._operators = {op.name: op for ops in plan.operators.values() for op in ops}
         self._threads = {name: OperatorThread(name) for name in self._operators}
-        self._declared = {stream.name for stream in plan.streams}
         self._position_ns = 0
+        self._submitter: Submitter | None = None
+        if plan.predictor is not None:
+            self._submitter = Submitter(
+                plan.predictor,
+                self._answers,
+                provisionals=plan.provisionals,
+                ladder=Ladder(plan.shedding) if plan.live is not None else None,
+                recorder=plan.recorder,
+                notify=plan.notify,
+                amend_ns=plan.timeline.amend_ns,
+            )
 
     @property
     def position_ns(self) -> int:
@@ -112,6 +131,8 @@ class Session:
 
     def stop(self) -> None:
         """Ends the session where it stands, from any thread: what has been decided and not yet been read is forgotten."""
+        if self._plan.live is not None:
+            self._plan.live.close()
         self._budget.close()
         self._tickets.close(discard=True)
         self._answers.close(discard=True)
@@ -135,6 +156,12 @@ class Session:
 
     def _groups(self) -> Iterator[list[Read]]:
         """Reads that go to the operators together: one by one where they are paced."""
+        if self._plan.live is not None:
+            for reads in self._plan.live.reads():
+                if self._plan.recorder is not None:
+                    self._plan.recorder.read([item for read in reads for item in read.items])
+                yield reads
+            return
         group: list[Read] = []
         for read in read_virtual(self._plan.sources):
             if self._plan.recorder is not None:
@@ -154,11 +181,25 @@ class Session:
     def _dispatch(self, group: list[Read]) -> _Ticket:
         """Hands the items of a group to the operators of their streams; a ticket says where the answers belong."""
         inputs: dict[str, list[Item]] = {name: [] for name in self._threads}
-        reads = [(read.arrival_ns, [part for item in read.items for part in self._parts(item, inputs)]) for read in group]
+        if self._plan.live is not None:
+            group = [self._less_frames(read) for read in group]
+        reads = [(read, [part for item in read.items for part in self._parts(item, inputs)]) for read in group]
         answers = {
-            name: self._threads[name].submit(_call_all, self._operators[name], items) for name, items in inputs.items() if items
+            name: self._threads[name].submit(call_all, self._operators[name], items) for name, items in inputs.items() if items
         }
         return _Ticket(reads, answers)
+
+    def _less_frames(self, read: Read) -> Read:
+        """A read without the frames that the ladder leaves out; their bounds stay."""
+        step = self._submitter.step if self._submitter is not None else Step.NOTHING
+        if step < Step.HALF_FACE_RATE:
+            return read
+        items, dropped = list(read.items), list(read.dropped)
+        for place, item in enumerate(items):
+            if isinstance(item, VideoFrame) and is_left_out(step, item.start_ns, self._plan.picks_per_second):
+                items[place] = Bound(stream=item.stream, bound_ns=item.start_ns)
+                dropped.append(Dropped(stream=item.stream, reason="shed", count=1))
+        return msgspec.structs.replace(read, items=items, dropped=tuple(dropped))
 
     def _parts(self, item: Item, inputs: dict[str, list[Item]]) -> list[Item | _Answer]:
         names = item.streams if isinstance(item, EpochStart) else (item.stream,)
@@ -175,23 +216,20 @@ class Session:
     def _align(self) -> None:
         """The door's thread: owns the aligner."""
         arrival_ns = 0
-        recorder = self._plan.recorder
         try:
             for ticket in self._tickets:
-                for arrival_ns, parts in ticket.reads:
-                    for part in parts:
-                        for item in self._items(part, ticket, arrival_ns):
-                            if recorder is not None:
-                                recorder.entry(item, arrival_ns)
-                            self._publish(self._aligner.push(item, arrival_ns))
+                for read, parts in ticket.reads:
+                    arrival_ns = read.arrival_ns
+                    self._take(read, parts, ticket)
                     self._position_ns = arrival_ns
                 self._budget.release()
+                if self._submitter is not None and self._plan.live is not None:
+                    self._submitter.observe(arrival_ns, self._plan.live.now_ns())
             for source in self._plan.sources:
                 for stream, count in source.dropped.items():
-                    self._drop(stream, "refused", count, arrival_ns)
-            if recorder is not None:
-                recorder.entry(Closed(), arrival_ns)
-            self._publish(self._aligner.close(arrival_ns))
+                    self._drop(Dropped(stream=stream, reason="refused", count=count), arrival_ns)
+            self._record(Closed(), arrival_ns)
+            self._submit(self._aligner.close(arrival_ns), arrival_ns)
             if self._plan.predictor is not None:
                 self._plan.predictor.finish()
             self._answers.close()
@@ -199,11 +237,40 @@ class Session:
             self._answers.close(error)
             self._budget.close()
 
-    def _drop(self, stream: str, reason: DropReason, count: int, arrival_ns: int) -> None:
+    def _take(self, read: Read, parts: list[Item | _Answer], ticket: _Ticket) -> None:
+        """One read, with what the operators gave for it, passes the door."""
+        arrival_ns = read.arrival_ns
+        for dropped in read.dropped:
+            self._drop(dropped, arrival_ns)
+        if self._submitter is not None and self._submitter.uncertainty_ns != read.uncertainty_ns:
+            self._submitter.uncertainty_ns = read.uncertainty_ns
+            self._record(ClockUncertainty(uncertainty_ns=read.uncertainty_ns), arrival_ns)
+        for part in parts:
+            for item in self._items(part, ticket, arrival_ns):
+                self._record(item, arrival_ns)
+                self._submit(self._aligner.push(item, arrival_ns), arrival_ns)
+                if isinstance(item, StreamIdle | StreamActive):
+                    idle = isinstance(item, StreamIdle)
+                    self._notify(SessionNotice(event="idle" if idle else "back", at_ns=item.at_ns, detail=item.stream))
+        if not parts and (outputs := self._aligner.advance(arrival_ns)):
+            self._record(Advanced(), arrival_ns)
+            self._submit(outputs, arrival_ns)
+
+    def _drop(self, dropped: Dropped, arrival_ns: int) -> None:
         """Packets that came and don't reach the aligner."""
+        self._record(dropped, arrival_ns)
+        self._aligner.ledger.received_and_dropped(dropped.stream, dropped.reason, dropped.count)
+        if dropped.reason != "sampling":
+            detail = f"{dropped.stream}: {dropped.count} {dropped.reason}"
+            self._notify(SessionNotice(event="drops", at_ns=arrival_ns, detail=detail))
+
+    def _record(self, entry: Entry, arrival_ns: int) -> None:
         if self._plan.recorder is not None:
-            self._plan.recorder.entry(Dropped(stream=stream, reason=reason, count=count), arrival_ns)
-        self._aligner.ledger.received_and_dropped(stream, reason, count)
+            self._plan.recorder.entry(entry, arrival_ns)
+
+    def _notify(self, notice: SessionNotice) -> None:
+        if self._plan.notify is not None:
+            self._plan.notify(notice)
 
     def _items(self, part: Item | _Answer, ticket: _Ticket, arrival_ns: int) -> list[Item]:
         if not isinstance(part, _Answer):
@@ -215,63 +282,13 @@ class Session:
         if isinstance(part.item, Packet) and not any(isinstance(i, Packet) for i in items):
             stream = part.item.stream
             if all(i.stream == stream for i in items if isinstance(i, Bound)):
-                self._drop(stream, "sampling", 1, arrival_ns)
+                self._drop(Dropped(stream=stream, reason="sampling", count=1), arrival_ns)
         return items
 
-    def _publish(self, outputs: Sequence[Revision | Late]) -> None:
-        predictor = self._plan.predictor
-        if predictor is None:
-            return
+    def _submit(self, outputs: Sequence[Revision | Late], arrival_ns: int) -> None:
         for output in outputs:
             # Late packets are counted by the ledger; they have no prediction of their own.
-            if isinstance(output, Revision) and (self._plan.provisionals or output.status != "provisional"):
-                self._answers.put(predictor.submit(output))
-
-
-def _call_all(operator: StreamOperator, items: Sequence[Item]) -> list[list[Item] | Exception]:
-    """What an operator gives for each item; its error takes the place of what it could not give, and ends the list."""
-    answers: list[list[Item] | Exception] = []
-    for item in items:
-        try:
-            answers.append(_call(operator, item))
-        except Exception as error:  # raised at the door, after what came before it
-            answers.append(error)
-            break
-    return _complete(operator, answers) if isinstance(operator, CompletingOperator) else answers
-
-
-def _complete(operator: CompletingOperator, answers: list[list[Item] | Exception]) -> list[list[Item] | Exception]:
-    """The answers with their packets completed together; where that fails, one by one, until the one that it fails for."""
-    given = [answer for answer in answers if not isinstance(answer, Exception)]
-    packets = [item for answer in given for item in answer if isinstance(item, Packet)]
-    if not packets:
-        return answers
-    try:
-        completed = [packet for _, packet in zip(packets, operator.complete(packets), strict=True)]
-    except Exception as error:  # raised at the door, after what came before it
-        if len(answers) == 1:
-            return [error]
-        alone: list[list[Item] | Exception] = []
-        for answer in answers:
-            alone += _complete(operator, [answer])
-            if isinstance(alone[-1], Exception):
-                break
-        return alone
-    following = iter(completed)
-    return [
-        answer if isinstance(answer, Exception) else [next(following) if isinstance(i, Packet) else i for i in answer]
-        for answer in answers
-    ]
-
-
-def _call(operator: StreamOperator, item: Item) -> list[Any]:
-    """The one place that knows which of an operator's methods an item means."""
-    if isinstance(item, Packet):
-        return list(operator.process(item))
-    if isinstance(item, Bound):
-        return list(operator.bound(item.bound_ns))
-    if isinstance(item, EpochStart):
-        operator.reset(item.epoch, item.at_ns)
-    elif isinstance(item, StreamEnd):
-        return list(operator.finish(item.at_ns))
-    return []
+            if isinstance(output, Late):
+                self._notify(SessionNotice(event="late", at_ns=output.start_ns, detail=output.stream))
+            elif self._submitter is not None:
+                self._submitter.submit(output, arrival_ns)

@@ -68,11 +68,11 @@ class Predictor:
         self._unheard = 0
         self._finished = False
 
-    def submit(self, revision: Revision, shed: tuple[Modality, ...] = ()) -> Future[Prediction]:
+    def submit(self, revision: Revision, shed: tuple[Modality, ...] = (), clock_uncertainty_ns: int = 0) -> Future[Prediction]:
         """Starts the prediction of one revision without what is `shed`; called by one thread."""
-        job = _Job(self, revision, shed)
+        job = _Job(self, revision, shed, clock_uncertainty_ns)
         if revision.kind == "hole":
-            job.done.set_result(self.prediction(revision, None, None, None, {}))
+            job.done.set_result(self.prediction(revision, None, None, None, {}, clock_uncertainty_ns))
         else:
             with self._lock:
                 self._unheard += 1
@@ -104,6 +104,7 @@ class Predictor:
         speech: SpeechResult | None,
         affect: AffectResult | None,
         latency_ms: dict[str, float],
+        clock_uncertainty_ns: int,
     ) -> Prediction:
         """The prediction of a revision out of what the segment operators gave (a hole has neither)."""
         transcript = _transcript(segment, speech)
@@ -129,7 +130,7 @@ class Predictor:
                 transcript=transcript,
                 modalities=_modalities(revision, segment, speech, affect),
                 model=self._model if affect else None,
-                clock_uncertainty_ns=0,
+                clock_uncertainty_ns=clock_uncertainty_ns,
             ),
             measured=Measured(
                 latency_ms=latency_ms,
@@ -154,10 +155,11 @@ class _Job:
     and pictures in it, would stay until Python looks for circles: minutes later, with a hundred megabytes of them.
     """
 
-    def __init__(self, predictor: Predictor, revision: Revision, shed: tuple[Modality, ...]) -> None:
+    def __init__(self, predictor: Predictor, revision: Revision, shed: tuple[Modality, ...], clock_uncertainty_ns: int) -> None:
         self.done: Future[Prediction] = Future()
         self._predictor = predictor
         self._revision = revision
+        self._uncertainty_ns = clock_uncertainty_ns
         self._segment = segment_input(revision, predictor._utterance, shed)
         self._begun_s = time.perf_counter()
         self._reuses = False
@@ -188,7 +190,8 @@ class _Job:
         # What was heard for another revision took this one no time.
         latency_ms = {} if self._reuses else dict(speech.elapsed_ms)
         latency_ms |= {"affect": (now_s - spoken_s) * 1e3, "total": (now_s - self._begun_s) * 1e3}
-        self.done.set_result(self._predictor.prediction(self._revision, self._segment, speech, affect, latency_ms))
+        prediction = self._predictor.prediction(self._revision, self._segment, speech, affect, latency_ms, self._uncertainty_ns)
+        self.done.set_result(prediction)
 
     def _step(self, then: Callable[..., None]) -> Callable[[Future], None]:
         """What to do with a step's answer; any error on the way is the job's answer."""

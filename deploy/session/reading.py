@@ -6,16 +6,22 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from stream.recording.entries import Dropped
 from stream.sources.readable import ReadableSource
 from stream.timeline.packets import Item
 
 
 class Read(msgspec.Struct, frozen=True, eq=False):
-    """What one read gave, stamped with its virtual arrival (strictly increasing) and its compressed size."""
+    """What one read gave, stamped with its arrival (growing; virtual ones strictly) and its compressed size.
+
+    Of live sources also what was dropped since the read before, and how uncertain their clocks are.
+    """
 
     arrival_ns: int
     items: list[Item]
     size: int
+    dropped: tuple[Dropped, ...] = ()
+    uncertainty_ns: int = 0
 
 
 def read_virtual(sources: Sequence[ReadableSource]) -> Iterator[Read]:

@@ -51,11 +51,30 @@ class Shed(msgspec.Struct, frozen=True, kw_only=True):
     silent: bool = False
 
 
+class CaughtUp(msgspec.Struct, frozen=True, kw_only=True):
+    """A final that went without words because the pipeline was behind is amended with them; `number` is the final's."""
+
+    source_epoch: int
+    lane: str
+    start_ns: int
+    number: int
+
+
+class Advanced(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing came, and by now a deadline of the aligner had passed."""
+
+
+class ClockUncertainty(msgspec.Struct, frozen=True, kw_only=True):
+    """From here on the clocks of the devices are uncertain by so much (half-width)."""
+
+    uncertainty_ns: int
+
+
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing came any more: the aligner was closed."""
 
 
-Entry = Item | Dropped | Shed | Closed
+Entry = Item | Dropped | Shed | CaughtUp | Advanced | ClockUncertainty | Closed
 """What is recorded of the door, in order."""
 
 
@@ -115,6 +134,9 @@ _FORMS: Final[dict[str, type]] = {
     "epoch": EpochStart,
     "dropped": Dropped,
     "shed": Shed,
+    "caught-up": CaughtUp,
+    "advanced": Advanced,
+    "clock": ClockUncertainty,
     "closed": Closed,
 }
 _NAMES: Final = {form: name for name, form in _FORMS.items()}

@@ -11,7 +11,7 @@ from stream.timeline.time import Span
 
 SegmentKind = Literal["utterance", "silence", "window", "line", "hole"]
 Status = Literal["provisional", "final", "amended", "abandoned"]
-Reason = Literal["cadence", "silence", "speech", "longest", "window", "line", "idle", "end", "reconnect", "words", "time-out"]
+Reason = Literal["cadence", "silence", "speech", "longest", "window", "line", "idle", "end", "reconnect", "words", "time-out", "caught-up"]
 SliceState = Literal["present", "absent", "stale", "imputed", "pending", "shed"]
 Absence = Literal["not-declared", "not-started", "idle", "ended", "nothing-there"]
 

@@ -55,7 +55,7 @@ def test_frames_of_every_second_pick_go_then_all() -> None:
     assert all(all(cells[step]) for step in (Step.VIDEO, Step.TRANSCRIPTION, Step.FACES))
 
 
-@pytest.mark.parametrize("changed", [{"thresholds_ns": (5, 4, 6, 7, 8, 9)}, {"thresholds_ns": (0,) * 6}, {"hole_ns": 1}])
+@pytest.mark.parametrize("changed", [{"thresholds_ns": (5, 4, 6, 7, 8, 9)}, {"thresholds_ns": (0,) * 6}])
 def test_a_ladder_that_is_none_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
         SheddingSettings(**changed)  # type: ignore[arg-type]
