@@ -56,6 +56,8 @@ class ClockSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Arrivals over so long bring the floor within a few milliseconds; who converts nothing before it has nothing to slew."""
     reorder_ns: int = 200 * NS_PER_MS
     """A stamp so much older than the newest is of a picture out of order; beyond it the clock went back."""
+    interleave_ns: int = 5 * NS_PER_SECOND
+    """How far the tracks of a container may lie apart when the second of them begins; that of `TimelineSettings`."""
     early_ns: int = 100 * NS_PER_MS
     """Earlier than predicted by more than this is no jitter: slewing it away would take over three minutes."""
     burst_ns: int = 5 * NS_PER_SECOND

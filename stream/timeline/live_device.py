@@ -93,6 +93,7 @@ class LiveDevice:
         self._is_open = False
         self._before = None
         self._newest: Converted | None = None
+        self._ends_ns: dict[str, int] = {}
         self.turn += 1
 
     @property
@@ -116,7 +117,14 @@ class LiveDevice:
         if self._is_straggler(packet):
             return [self._convert_before(packet)]
         decided: list[Converted | Damaged] = []
-        verdict = self._clock.observe(packet.end_ns, packet.arrival_ns)
+        if self._lies_behind(packet):
+            verdict = Verdict.FITS
+        else:
+            verdict = self._clock.observe(packet.end_ns, packet.arrival_ns)
+            if verdict is Verdict.RESET:
+                self._ends_ns.clear()
+        if verdict is not Verdict.HELD:
+            self._ends_ns[packet.stream] = max(packet.end_ns, self._ends_ns.get(packet.stream, packet.end_ns))
         if verdict is Verdict.FITS:
             self._unsettled.append(packet)
             self._doubt()
@@ -146,6 +154,19 @@ class LiveDevice:
         mine = [packet for packet in self._doubted if packet.stream == stream]
         self._doubted = [packet for packet in self._doubted if packet.stream != stream]
         return [*self._convert_unsettled(), *map(Damaged, mine)]
+
+    def _lies_behind(self, packet: Stamped) -> bool:
+        """Whether it comes after what another stream of the device has captured later: how late says nothing of the clock.
+
+        A container is interleaved as its writer likes, seconds apart; each of its streams is in order by itself.
+        """
+        others = [end_ns for name, end_ns in self._ends_ns.items() if name != packet.stream]
+        own_ns = self._ends_ns.get(packet.stream)
+        if not others or packet.end_ns > max(others):
+            return False
+        if own_ns is None:
+            return max(others) - packet.end_ns <= self._settings.interleave_ns
+        return packet.end_ns >= own_ns - self._settings.reorder_ns
 
     def _doubt(self) -> None:
         if self._undecided is not None:

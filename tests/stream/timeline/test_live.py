@@ -59,6 +59,23 @@ def test_the_latency_of_its_device_is_taken_off_and_its_uncertainty_stated() -> 
     assert scene.door.uncertainty_ns("video") > 10 * MS
 
 
+def test_the_tracks_of_a_container_share_a_clock_and_may_lie_apart_in_it() -> None:
+    video = LiveStream(name="video", modality=Modality.VIDEO, device="container")
+    audio = LiveStream(name="audio", modality=Modality.AUDIO, device="container")
+    door, given = LiveDoor([video, audio]), list[DoorItem]()
+    behind_ns = 1_080 * MS  # as far as a real file's
+    for n in range(500):
+        given += door.push("audio", n, n * CHUNK_NS, CHUNK_NS, maker("audio", n), (n + 1) * CHUNK_NS)
+        if n * CHUNK_NS >= behind_ns:
+            given += door.push("video", n, n * CHUNK_NS - behind_ns, 0, maker("video", n), (n + 1) * CHUNK_NS)
+    given += door.close(500 * CHUNK_NS)
+    packets = [each.item for each in given if isinstance(each.item, Packet)]
+    assert {p.start_ns - p.sequence * CHUNK_NS for p in packets if p.stream == "audio"} == {0}
+    assert {p.start_ns - p.sequence * CHUNK_NS for p in packets if p.stream == "video"} == {-behind_ns}
+    assert not any(isinstance(each.item, EpochStart) for each in given)
+    assert door.refused == {"video": 0, "audio": 0}
+
+
 def test_words_are_in_session_time_and_do_not_wait() -> None:
     scene = LiveScene([WORDS])
     (given,) = scene.push("words", 3 * S, 200 * MS, delay_ns=2 * S)
