@@ -11,11 +11,18 @@ from stream.timeline.time import Span
 
 SegmentKind = Literal["utterance", "silence", "window", "line", "hole"]
 Status = Literal["provisional", "final", "amended", "abandoned"]
-Reason = Literal["cadence", "silence", "speech", "longest", "window", "line", "idle", "end", "reconnect", "words", "time-out", "caught-up"]
+Reason = Literal[
+    "cadence", "silence", "speech", "longest", "window", "line", "idle", "end", "reconnect", "words", "time-out", "caught-up"
+]
 SliceState = Literal["present", "absent", "stale", "imputed", "pending", "shed"]
 Absence = Literal["not-declared", "not-started", "idle", "ended", "nothing-there"]
 
 SPEECH_LANE = "speech"
+
+
+def listener_lane(track: int) -> str:
+    """The lane of the person with that face track."""
+    return f"face:{track}"
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True, eq=False):
