@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.bench_alignment import alignment
 from deploy.cli.bench_clocks import clocks
 from deploy.cli.device import DeviceOption, check_device
 from stream.errors import SettingsError
 
 app = typer.Typer(help="Measure what the pipeline costs on this machine.", no_args_is_help=True)
+app.command()(alignment)
 app.command()(clocks)
 
 JOIN_SILENCE_S = (1.0, 1.5, 2.0)
