@@ -97,11 +97,16 @@ class SegmentInput(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class SpeechStates(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The packaged speech encoder's states of a stretch of audio: float32 (t, d), one per `step_ns` from `start_ns`."""
+    """The packaged speech encoder's states of a stretch of audio: float32 (t, d), one per `step_ns` from `start_ns`.
+
+    `layers` float32 (ceil(t / 4), k * d) are those of k inner layers side by side, means of four states in turn: what is
+    said lies in the last states, how it is said in the middle ones.
+    """
 
     start_ns: int
     step_ns: int
     states: np.ndarray
+    layers: np.ndarray
 
 
 class TranscriptResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):

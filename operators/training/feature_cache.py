@@ -27,13 +27,20 @@ def key_of(*parts: str | bytes) -> str:
 
 def cached_features(name: str, made_of: Iterable[str | bytes], compute: Callable[[], np.ndarray]) -> np.ndarray:
     """The float32 array that `compute` gives, from the cache where it was computed of the same parts before."""
+    return cached_arrays(name, made_of, lambda: {"features": compute().astype(np.float32, copy=False)})["features"]
+
+
+def cached_arrays(
+    name: str, made_of: Iterable[str | bytes], compute: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The arrays that `compute` gives, from the cache where they were computed of the same parts before."""
     path = training_cache() / f"{name}-{key_of(*made_of)}.safetensors"
     try:
-        return load_file(path)["features"]
-    except (OSError, SafetensorError, KeyError):
-        features = compute()
+        return load_file(path)
+    except (OSError, SafetensorError):
+        arrays = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    save_file({"features": np.ascontiguousarray(features, np.float32)}, unfinished)
+    save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, unfinished)
     unfinished.replace(path)
-    return features
+    return arrays

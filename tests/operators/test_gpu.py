@@ -80,7 +80,12 @@ def test_the_model_says_what_it_says_on_a_cpu(models: tuple[AffectModel, AffectM
 def test_a_voice(models: tuple[AffectModel, AffectModel]) -> None:
     random = np.random.default_rng(1)
     samples = (3_000 * random.standard_normal(32_000)).astype(np.int16)
-    states = SpeechStates(start_ns=0, step_ns=24_000_000, states=random.standard_normal((80, 288)).astype(np.float32))
+    states = SpeechStates(
+        start_ns=0,
+        step_ns=24_000_000,
+        states=random.standard_normal((80, 288)).astype(np.float32),
+        layers=random.standard_normal((20, 1152)).astype(np.float32),
+    )
     heard = SpeechResult(states=states, transcript=None)
     silent = text_segment("")
     segment = msgspec.structs.replace(

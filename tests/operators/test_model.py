@@ -97,12 +97,15 @@ SILENCE = SegmentInput(
 
 
 def heard(text: str | None = None, *, rejected: bool = False) -> SpeechResult:
-    states = np.random.default_rng(5).standard_normal((80, 288)).astype(np.float32)
+    random = np.random.default_rng(5)
+    states = random.standard_normal((80, 288)).astype(np.float32)
+    layers = random.standard_normal((20, 1152)).astype(np.float32)
     transcript = None
     if text is not None:
         words = tuple(map(word, text.split()))
         transcript = TranscriptResult(words=words, origin="test", log_probability=-0.1, rejected=rejected)
-    return SpeechResult(states=SpeechStates(start_ns=0, step_ns=24_000_000, states=states), transcript=transcript)
+    found = SpeechStates(start_ns=0, step_ns=24_000_000, states=states, layers=layers)
+    return SpeechResult(states=found, transcript=transcript)
 
 
 def with_speech(segment: SegmentInput) -> SegmentInput:

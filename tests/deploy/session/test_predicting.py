@@ -101,7 +101,7 @@ def test_given_words_come_from_their_stream_with_its_state() -> None:
 
 def test_what_is_shed_is_left_out_and_says_so_unless_it_was_heard_before() -> None:
     heard = TranscriptResult(words=(word("good"),), origin="moonshine", log_probability=-0.1)
-    states = SpeechStates(start_ns=0, step_ns=1, states=np.zeros((1, 1), np.float32))
+    states = SpeechStates(start_ns=0, step_ns=1, states=np.zeros((1, 1), np.float32), layers=np.zeros((1, 4), np.float32))
     asked: list[tuple[Modality, ...]] = []
 
     def speak(batch: Sequence[SegmentInput]) -> list[SpeechResult]:
