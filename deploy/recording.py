@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from deploy.recorded_media import media_head, packets_to
 from deploy.session.recorder import ThreadedRecorder
 from stream.errors import RecordingError
 from stream.recording.schemas import RecordingHead
 from stream.recording.writer import RecordingWriter
+from stream.sources.media import MediaSource
 
 
 def check_target(path: str | Path, *given: str | None) -> None:
@@ -22,16 +24,24 @@ def check_target(path: str | Path, *given: str | None) -> None:
         raise RecordingError(f"recording {path}", found=found, expected="a file that can be written", fix="choose another")
 
 
-def record_to(path: str | Path, head: RecordingHead, *, transcript: str | None) -> ThreadedRecorder:
+def record_to(
+    path: str | Path, head: RecordingHead, *, media: MediaSource | None = None, transcript: str | None = None
+) -> ThreadedRecorder:
     """A recorder that writes a file, for which the session waits where the disk is slow. Raises `RecordingError`.
 
-    The transcript that was given is kept as it is.
+    It records the media's packets as they are read. The transcript that was given is kept as it is.
     """
     writer = RecordingWriter(path, head)
+    described = None if media is None else media_head(media)
     try:
+        if described is not None:
+            writer.media_head(described)
         if transcript is not None:
             writer.transcript(Path(transcript).read_bytes())
     except OSError as error:
         writer.close()
         raise RecordingError(f"recording {path}", found=error.strerror, expected="room for it") from error
-    return ThreadedRecorder(writer)
+    recorder = ThreadedRecorder(writer)
+    if media is not None and described is not None:
+        media.tap = packets_to(media, recorder.media)
+    return recorder

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import get_args
 
 import msgspec
 import numpy as np
 
-from deploy.inline import LoadedOperators, TranscriberName, new_predictor
+from deploy.inline import LoadedOperators, new_predictor
 from deploy.session.submitting import amended
 from deploy.settings import EngineSettings
 from operators.interface import FaceEncoder
@@ -138,17 +137,6 @@ class Replay:
 
     def _ask(self, revision: Revision, shed: tuple[Modality, ...] = ()) -> None:
         self._waiting.append(self._predictor.submit(revision, shed, self._uncertainty_ns))
-
-
-def recorded_transcriber(recording: Recording) -> TranscriberName:
-    """The transcriber that the recorded session used. Raises `RecordingError` where this version has no such."""
-    for name in get_args(TranscriberName):
-        if name == recording.head.transcriber:
-            found: TranscriberName = name
-            return found
-    raise RecordingError(
-        "the recorded transcriber", found=repr(recording.head.transcriber), expected=" or ".join(get_args(TranscriberName))
-    )
 
 
 def _encoded(faces: Faces, encoder: FaceEncoder) -> Faces:

@@ -45,6 +45,9 @@ def analyze(
         Transcribers, typer.Option(help="What hears the words; whisper is an extra, and measures when each word is said.")
     ] = Transcribers.MOONSHINE,
     session: Annotated[str | None, typer.Option(help="The session's name in what is published.", metavar="ID")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record the session for replay, report and viewers of MCAP.", metavar="FILE.mcap")
+    ] = None,
 ) -> None:
     """Predict affect over a clip: a line for each final prediction, then a summary.
 
@@ -84,6 +87,7 @@ def analyze(
                     model=model,
                     transcriber=transcriber.value,
                     session=session,
+                    record=record,
                 )
             )
         lines = stack.enter_context(LineWriter(output, source=source)) if output is not None else None
@@ -104,7 +108,11 @@ def analyze(
         print_summary(human, view.tally, figures_of(summary))
         if publisher is not None and publisher.dropped:
             terminal.print_notice(human, f"{publisher.dropped} messages were not published: the queue was full")
+        if running.recording_failure is not None:
+            terminal.print_notice(human, running.recording_failure)
         if interrupted:
             raise typer.Exit(130)
+        if running.recording_failure is not None:
+            raise typer.Exit(1)
         if summary.cut is not None:
             raise SourceCutError(summary.cut, fix="what is there was analysed, fetch it again for the rest")

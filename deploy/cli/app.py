@@ -15,6 +15,8 @@ from deploy.cli import bench, evaluate, train
 from deploy.cli.analyze import analyze
 from deploy.cli.demo import demo
 from deploy.cli.doctor import doctor
+from deploy.cli.record import record
+from deploy.cli.replay import replay
 from deploy.cli.schema import schema
 from deploy.cli.subscribe import subscribe
 from deploy.cli.terminal import NobodyReadsError, print_error, printable, stderr
@@ -32,6 +34,8 @@ app = typer.Typer(
 )
 app.command()(analyze)
 app.command()(demo)
+app.command()(record)
+app.command()(replay)
 app.command()(subscribe)
 app.command()(doctor)
 app.command()(schema)

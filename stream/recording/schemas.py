@@ -108,27 +108,14 @@ class MediaPacket(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     side: dict[str, bytes] = {}
 
 
-class TrackHead(msgspec.Struct, frozen=True, kw_only=True):
-    """A track of the recorded media, as its container described it; ticks of `time_base` (numerator, denominator)."""
-
-    index: int
-    stream: str
-    modality: str
-    codec: str
-    time_base: tuple[int, int]
-    rate: tuple[int, int] | None
-    declared_end_ns: int | None
-    quarter_turns: int = 0
-
-
 class MediaHead(msgspec.Struct, frozen=True, kw_only=True):
-    """The recorded media, as its container described it, and a container (NUT) of the tracks without their media."""
+    """What decodes the media: the streams of its tracks, what their container stated, and their codecs' parameters.
 
-    container: str
-    start_ns: int | None
-    duration_ns: int | None
-    live: bool
-    tracks: tuple[TrackHead, ...]
+    `parameters` is a container (NUT) with these tracks, in this order, and without their media.
+    """
+
+    streams: tuple[str, ...]
+    facts: dict[str, Any]
     parameters: bytes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 from av.container import InputContainer
@@ -11,16 +11,16 @@ from av.container import InputContainer
 from stream.errors import SourceError
 from stream.sources.address import Address, Kind
 from stream.sources.declared_bytes import cut_bytes
-from stream.sources.door import check_duration, choose_tracks, clock_resets, declares_length, open_container
+from stream.sources.door import check_duration, choose_tracks, open_container
+from stream.sources.facts import MediaFacts, facts_of
 from stream.sources.media_clock import MediaClock, Verdict
 from stream.sources.readable import SourceStream
 from stream.sources.settings import MediaSettings
 from stream.sources.track import LEFT_BEHIND, TimedPacket, Track
 from stream.sources.tracks import AudioTrack, VideoTrack
 from stream.timeline.packets import Bound, EpochStart, Item, Modality, StreamActive, StreamEnd, StreamIdle
-from stream.timeline.time import from_ticks, to_seconds
+from stream.timeline.time import to_seconds
 
-_NS_PER_US = 1_000
 _DEFAULTS = MediaSettings()
 
 
@@ -31,49 +31,90 @@ class MediaSource:
     the door refuses it; always close it.
     """
 
+    _container: InputContainer | None
+
     def __init__(self, url: str, *, video: str = "video", audio: str = "audio", settings: MediaSettings = _DEFAULTS) -> None:
-        self._settings = settings
-        self._reading = threading.Lock()
-        self._closing = False
-        self._address = Address.of(url)
-        self._container: InputContainer | None = open_container(self._address, settings)
+        self._prepare(Address.of(url), settings)
+        container = open_container(self._address, settings)
+        self._container = container
         try:
-            self._open(self._container, video, audio)
+            chosen = choose_tracks(container, self._address, settings)
+            self._own_notices += chosen.notices
+            facts = facts_of(container, self._address.kind, chosen.video, chosen.audio)
+            read = [track for track in (chosen.video, chosen.audio) if track is not None]
+            self._begin(facts, chosen.video, chosen.audio, container.demux(*read), (video, audio))
         except BaseException:
             self.close()
             raise
 
-    def _open(self, container: InputContainer, video: str, audio: str) -> None:
-        chosen = choose_tracks(container, self._address, self._settings)
-        self._own_notices = list(chosen.notices)
+    @classmethod
+    def recorded(
+        cls,
+        facts: MediaFacts,
+        container: InputContainer,
+        packets: Iterator[av.Packet],
+        *,
+        names: tuple[str, str] = ("video", "audio"),
+        settings: MediaSettings = _DEFAULTS,
+    ) -> MediaSource:
+        """A source that decodes packets of before: those of another container, whose tracks `container` has, and `facts`.
+
+        It closes `container`, whose own packets are not read.
+        """
+        source = cls.__new__(cls)
+        source._prepare(Address(facts.kind, "", "recorded media"), settings)
+        source._container = container
+        chosen = choose_tracks(container, source._address, settings)
+        source._begin(facts, chosen.video, chosen.audio, packets, names)
+        return source
+
+    def _prepare(self, address: Address, settings: MediaSettings) -> None:
+        self._settings = settings
+        self._reading = threading.Lock()
+        self._closing = False
+        self._address = address
+        self._container = None
+        self._own_notices: list[str] = []
+        self.tap: Callable[[av.Packet], None] | None = None
+        """Called with each packet before it is looked at, in the thread that reads; it must not keep or change it."""
+
+    def _begin(
+        self,
+        facts: MediaFacts,
+        video: av.VideoStream | None,
+        audio: av.AudioStream | None,
+        packets: Iterator[av.Packet],
+        names: tuple[str, str],
+    ) -> None:
+        self.facts = facts
+        self.tracks = tuple(track for track in (video, audio) if track is not None)
+        """The container's tracks that are read, in the order of `streams`."""
         self.dropped: dict[str, int] = {}
-        start_ns = _start_ns(container)
         # Where time stamps begin below zero, what is there is priming: players begin at zero.
-        zero_ns = max(0, start_ns or 0)
-        self._zero_known = start_ns is not None
+        zero_ns = max(0, facts.start_ns or 0)
+        self._zero_known = facts.start_ns is not None
         self.duration_ns: int | None = None
-        if container.duration is not None:
-            self.duration_ns = (start_ns or 0) + container.duration * _NS_PER_US - zero_ns
-        declares = declares_length(container)
+        if facts.duration_ns is not None:
+            self.duration_ns = (facts.start_ns or 0) + facts.duration_ns - zero_ns
         self._clock = MediaClock(
             zero_ns,
-            resets=clock_resets(container),
+            resets=facts.resets,
             settings=self._settings,
-            declared_ns=self.duration_ns if declares else None,
+            declared_ns=self.duration_ns if facts.declares else None,
         )
         of_file = (self._clock, self.dropped, self._address, self._settings)
         self._tracks: dict[int, Track] = {}
-        if chosen.video is not None:
-            self._tracks[chosen.video.index] = VideoTrack(video, chosen.video, *of_file)
-        if chosen.audio is not None:
-            self._tracks[chosen.audio.index] = AudioTrack(audio, chosen.audio, *of_file)
+        if video is not None and facts.video is not None:
+            self._tracks[video.index] = VideoTrack(names[0], video, facts.video, *of_file)
+        if audio is not None and facts.audio is not None:
+            self._tracks[audio.index] = AudioTrack(names[1], audio, facts.audio, *of_file)
         self.streams = tuple(SourceStream(track.name, track.modality) for track in self._tracks.values())
         self._declared_ends = {}
-        if declares:
-            ends = {track.index: track.declared_end_ns() for track in self._tracks.values()}
+        if facts.declares:
+            ends = {track.index: track.facts.declared_end_ns for track in self._tracks.values()}
             self._declared_ends = {index: end - zero_ns for index, end in ends.items() if end is not None}
-        self._packets: Iterator[av.Packet] = container.demux(*(s for s in (chosen.video, chosen.audio) if s is not None))
-        self._tracks_at_first = len(container.streams)
+        self._packets = packets
+        self._tracks_at_first = 0 if self._container is None else len(self._container.streams)
         self._epoch = 0
         self._idle_beyond_ns = self._settings.interleave_ns
         self._anything = False
@@ -123,6 +164,8 @@ class MediaSource:
             packet = None
         if packet is None:
             return self._end(None)
+        if self.tap is not None:
+            self.tap(packet)
         self.compressed_bytes = packet.size
         track = self._tracks[packet.stream.index]
         media_ns = track.stamped_ns(packet)
@@ -278,19 +321,6 @@ class MediaSource:
 
     def _tell(self) -> None:
         self.notices = (*self._own_notices, *(line for track in self._tracks.values() for line in track.notices))
-
-
-def _start_ns(container: InputContainer) -> int | None:
-    """The container's start on its own clock, exact: FFmpeg rounds it to a microsecond. None where it is unknown."""
-    if container.start_time is None:
-        return None
-    rounded_ns = container.start_time * _NS_PER_US
-    exact = [
-        from_ticks(track.start_time, track.time_base.numerator, track.time_base.denominator)
-        for track in container.streams
-        if track.start_time is not None and track.time_base is not None
-    ]
-    return min((ns for ns in exact if abs(ns - rounded_ns) <= _NS_PER_US), default=rounded_ns)
 
 
 def _reading_failed(error: av.FFmpegError) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from fractions import Fraction
 
 import av
 from av.audio.codeccontext import AudioCodecContext
@@ -16,12 +14,11 @@ from av.video.codeccontext import VideoCodecContext
 
 from stream.sources.address import Address
 from stream.sources.damage import Damage
+from stream.sources.facts import TrackFacts
 from stream.sources.media_clock import MediaClock, TrackClock
 from stream.sources.settings import MediaSettings
 from stream.timeline.packets import AudioChunk, Modality, VideoFrame
-from stream.timeline.time import from_seconds, from_ticks
 
-_LENGTH_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 LEFT_BEHIND = "packets of the clock before a jump were dropped"
 TimedPacket = VideoFrame | AudioChunk
 
@@ -34,9 +31,17 @@ class Track(ABC):
     """Why a packet of this track may give nothing."""
 
     def __init__(
-        self, name: str, source: Stream, clock: MediaClock, dropped: dict[str, int], address: Address, settings: MediaSettings
+        self,
+        name: str,
+        source: Stream,
+        facts: TrackFacts,
+        clock: MediaClock,
+        dropped: dict[str, int],
+        address: Address,
+        settings: MediaSettings,
     ) -> None:
         self.name = name
+        self.facts = facts
         self.index = source.index
         self.clock: TrackClock = clock.track()
         self.jumped: av.Packet | None = None
@@ -51,8 +56,6 @@ class Track(ABC):
         self._media_clock = clock
         self._address = address
         self._settings = settings
-        base = source.time_base or Fraction(1, av.time_base)
-        self._numerator, self._denominator = base.numerator, base.denominator
 
     @property
     @abstractmethod
@@ -140,18 +143,7 @@ class Track(ABC):
 
     def media_ns(self, ticks: int) -> int:
         """Ticks of this track to nanoseconds of the container's clock."""
-        return from_ticks(ticks, self._numerator, self._denominator)
-
-    def declared_end_ns(self) -> int | None:
-        """Where the header says this track ends, on the container's clock; None where it says nothing."""
-        source = self._source
-        tag = _LENGTH_TAG.match(source.metadata.get("DURATION", ""))
-        if tag:  # Matroska: FFmpeg gives such tracks the container's length otherwise, subtitles included
-            hours, minutes, seconds = tag.groups()
-            return from_seconds(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
-        if source.duration is None:
-            return None
-        return self.media_ns((source.start_time or 0) + source.duration)
+        return self.facts.ns(ticks)
 
     def _taken(self, frames: Sequence[Frame]) -> list[TimedPacket]:
         timed: list[TimedPacket] = []

@@ -7,6 +7,7 @@ from av.frame import Frame
 
 from stream.sources.address import Address
 from stream.sources.door import check_frame_size, check_sample_rate
+from stream.sources.facts import TrackFacts
 from stream.sources.media_clock import MediaClock
 from stream.sources.picture import DecodedPicture, PictureConverter
 from stream.sources.resampling import Resampler
@@ -27,15 +28,15 @@ class VideoTrack(Track):
         self,
         name: str,
         source: av.VideoStream,
+        facts: TrackFacts,
         clock: MediaClock,
         dropped: dict[str, int],
         address: Address,
         settings: MediaSettings,
     ) -> None:
-        super().__init__(name, source, clock, dropped, address, settings)
+        super().__init__(name, source, facts, clock, dropped, address, settings)
         self.undecodable = f"damaged, or of frames beyond {settings.max_pixels} pixels"
-        rate = source.average_rate or source.guessed_rate
-        self._usual_ns = int(NS_PER_SECOND / rate) if rate else _UNKNOWN_FRAME_NS
+        self._usual_ns = facts.frame_ns or _UNKNOWN_FRAME_NS
         self._nearest_ns = NS_PER_SECOND // settings.max_frame_rate
         self._converter = PictureConverter()
         self._epoch = 0
@@ -118,12 +119,13 @@ class AudioTrack(Track):
         self,
         name: str,
         source: av.AudioStream,
+        facts: TrackFacts,
         clock: MediaClock,
         dropped: dict[str, int],
         address: Address,
         settings: MediaSettings,
     ) -> None:
-        super().__init__(name, source, clock, dropped, address, settings)
+        super().__init__(name, source, facts, clock, dropped, address, settings)
         self._resampler = Resampler(name, settings.audio_tolerance_ns)
         self._rate = 0
 

@@ -85,6 +85,7 @@ class FakeSession:
     """What `deploy.inline.open_session` gives, out of a list; an exception in the list is raised."""
 
     duration_ns = 12 * SECOND
+    recording_failure: str | None = None
     notices: tuple[str, ...] = ()
 
     def __init__(self, steps: tuple[Prediction | BaseException, ...], session: str, cut: str | None) -> None:

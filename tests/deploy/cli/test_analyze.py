@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_fakes import FakeInline
+from cli_fakes import FakeInline, FakeSession
 
 from stream.errors import OperatorError, SourceError
 from stream.prediction import Prediction, decode
@@ -50,7 +50,7 @@ def test_without_a_terminal_there_are_no_control_codes(affectstream: Run, inline
 
 def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     affectstream("analyze", "a.mp4", "--transcript", "a.vtt", "--segments", "lines", "--realtime", "--session", "x")
-    affectstream("analyze", "a.mp4", "--model", str(tmp_path), "--transcriber", "whisper")
+    affectstream("analyze", "a.mp4", "--model", str(tmp_path), "--transcriber", "whisper", "--record", "a.mcap")
     assert inline.asked == [
         {
             "source": "a.mp4",
@@ -60,6 +60,7 @@ def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_pa
             "model": None,
             "transcriber": "moonshine",
             "session": "x",
+            "record": None,
         },
         {
             "source": "a.mp4",
@@ -69,8 +70,19 @@ def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_pa
             "model": tmp_path,
             "transcriber": "whisper",
             "session": None,
+            "record": Path("a.mcap"),
         },
     ]
+
+
+def test_a_recording_that_fails_is_told_and_the_session_goes_on(
+    affectstream: Run, inline: FakeInline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeSession, "recording_failure", "the recording: no space left")
+    outcome = affectstream("analyze", "clip.mp4", "--record", "a.mcap")
+    assert outcome.code == 1
+    assert "Thank you all very much" in outcome.out
+    assert outcome.out.count("no space left") == 1
 
 
 def test_the_output_holds_every_revision(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
