@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import chain
 
 from stream.errors import TimelineError
 from stream.timeline.dispositions import Ledger
+from stream.timeline.listeners import Listeners
 from stream.timeline.membership import Retained, extent, slice_of
-from stream.timeline.packets import Bound, EpochStart, Item, Packet, SpeechActivity, StreamEnd
+from stream.timeline.packets import Bound, EpochStart, Faces, Item, Modality, Packet, SpeechActivity, StreamEnd
 from stream.timeline.schedule import Lines, Windows
 from stream.timeline.segmentation import Lane, Segment
 from stream.timeline.segments import SPEECH_LANE, Late, Output, Reason, Revision, Status
 from stream.timeline.settings import SegmentationSettings, TimelineSettings, UtteranceSettings, WindowSettings
 from stream.timeline.time import Span
 from stream.timeline.utterances import Utterances
-from stream.timeline.watermark import NEVER_NS, StreamDeclaration, StreamState, Watermarks
+from stream.timeline.watermark import FOREVER_NS, NEVER_NS, StreamDeclaration, StreamState, Watermarks
 
 _FINAL, _AMENDMENT = 0, 1
+_MUTE = ("silence", "hole")
 
 
 class Aligner:
@@ -28,7 +30,8 @@ class Aligner:
 
     A closed segment waits in three queues, one after the other: `_closed` until the data has come (then it is ready),
     `_ready` until the words have come or are too late (then it is final), `_amendable` until late words have come or
-    never will (then it is frozen).
+    never will (then it is frozen). Where listeners are wanted, `subject_of` says of a final segment in which somebody may speak
+    whose face is its subject: a function of the revision, called when it is given out.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Aligner:
         settings: TimelineSettings = TimelineSettings(),  # noqa: B008 - immutable
         *,
         ledger: Ledger | None = None,
+        subject_of: Callable[[Revision], int | None] = lambda _: None,
     ) -> None:
         self.ledger = Ledger() if ledger is None else ledger
         for declaration in streams:
@@ -55,6 +59,9 @@ class Aligner:
         self._closed_until_ns = 0
         self._eras = 0
         self._released_ns = 0
+        self._subject_of = subject_of
+        faces = next((s for s in self._marks.streams.values() if s.modality is Modality.VIDEO), None)
+        self._listeners = Listeners(faces, settings) if settings.listener_ns and faces is not None else None
 
     @property
     def next_deadline_ns(self) -> int | None:
@@ -92,6 +99,7 @@ class Aligner:
             else:
                 marks.set_idle(item)
             self._settle(outputs)
+        self._listen(outputs)
         return outputs
 
     def advance(self, now_ns: int) -> list[Output]:
@@ -107,6 +115,7 @@ class Aligner:
             else:
                 self._amend(segment, "time-out", outputs)
             self._release()
+            self._listen(outputs)
         self._now_ns = now_ns
         return outputs
 
@@ -116,6 +125,7 @@ class Aligner:
         for stream in self._marks.streams.values():
             self._marks.end(stream)
             self._settle(outputs)
+            self._listen(outputs)
         return outputs
 
     def _take_packet(self, packet: Packet, outputs: list[Output]) -> bool:
@@ -131,6 +141,8 @@ class Aligner:
             self.ledger.decide(stream.name, (packet,), "dropped", "refused")
             return False
         self._place(packet, stream, outputs)
+        if self._listeners is not None and stream is self._listeners.stream and isinstance(packet, Faces):
+            self._listeners.see(packet)
         moved = self._take_bound(stream, packet.start_ns)
         if isinstance(packet, SpeechActivity) and stream is self._marks.activity:
             if moved:
@@ -150,6 +162,8 @@ class Aligner:
         else:
             self._lane.restart(start.at_ns, start.epoch, self._marks)
         self._marks.restart(start)
+        if self._listeners is not None and self._listeners.stream.source in start.streams:
+            self._listeners.restart(start.at_ns)
 
     def _place(self, packet: Packet, stream: StreamState, outputs: list[Output]) -> None:
         """Retains a packet that a segment can use; else it is late or unclaimed."""
@@ -224,7 +238,10 @@ class Aligner:
             if self._marks.open_text_ns < segment.end_ns:
                 insort(self._amendable, segment, key=lambda s: s.start_ns)
                 self._add_deadline(self._settings.amend_ns, _AMENDMENT, segment)
-        outputs.append(self._revision(segment, segment.end_ns, "final", segment.reason))
+        revision = self._revision(segment, segment.end_ns, "final", segment.reason)
+        outputs.append(revision)
+        if self._listeners is not None and segment.kind not in _MUTE and (track := self._subject_of(revision)) is not None:
+            self._listeners.speaks(revision.span, track)
 
     def _amend(self, segment: Segment, reason: Reason, outputs: list[Output]) -> None:
         self._amendable.remove(segment)
@@ -258,6 +275,15 @@ class Aligner:
 
     def _add_deadline(self, after_ns: int, stage: int, segment: Segment) -> None:
         heappush(self._deadlines, (self._now_ns + after_ns, segment.start_ns, stage, segment))
+
+    def _listen(self, outputs: list[Output]) -> None:
+        """Gives out the listeners' windows that end before the first segment of the speech lane that is not final."""
+        if self._listeners is not None:
+            decided_ns = FOREVER_NS if self._lane.ended else self._lane.boundary_ns
+            for waiting in (self._closed, self._ready):
+                if waiting and waiting[0].start_ns < decided_ns:
+                    decided_ns = waiting[0].start_ns
+            outputs += self._listeners.due(decided_ns, self._now_ns)
 
     def _retention_error(self, name: str) -> TimelineError:
         holding = self._marks.holding

@@ -71,12 +71,21 @@ class TimelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How far a container's tracks may lie apart before the one behind counts as idle."""
     lookback_ns: int = 2 * NS_PER_SECOND
     """The longest lookback of any operator before the aligner."""
+    listener_ns: int = 0
+    """Length of the windows that each visible person has who does not speak; 0: nobody has any."""
+    listener_gone_ns: int = 2 * NS_PER_SECOND
+    """Not seen for so long a person is gone: more than the tracker waits for somebody hidden, and a pick."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if isinstance(value, int) and value <= 0:
+            if isinstance(value, int) and value < (name != "listener_ns"):
                 raise SettingsError(f"setting {name}", found=value, expected="a positive number of nanoseconds")
+        if self.listener_gone_ns < self.max_gap_ns:
+            least_ns = self.max_gap_ns
+            raise SettingsError(
+                "setting listener_gone_ns", found=self.listener_gone_ns, expected=f"at least max_gap_ns, {least_ns}"
+            )
 
     @property
     def longest_segment_ns(self) -> int:
