@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import heapq
 import random
+import statistics
 import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count, islice
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -48,7 +50,7 @@ Event = tuple[int, int, Item]
 
 
 class AlignmentSpeed(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run measured. `seconds` are CPU seconds inside the aligner; the making of the trace is left out."""
+    """What was measured. `seconds` are CPU seconds inside the aligner, without the making of the trace: the median run."""
 
     events: int
     media_seconds: float
@@ -60,8 +62,48 @@ class AlignmentSpeed(msgspec.Struct, frozen=True, kw_only=True):
     """How many were given out, by status."""
 
 
+class AlignmentScaling(msgspec.Struct, frozen=True, kw_only=True):
+    """A trace, and one ten times as long."""
+
+    trace: AlignmentSpeed
+    ten_times: AlignmentSpeed
+    times_as_long: float
+    """CPU seconds of the long one over those of the short one that ran before it, the median."""
+
+
+class _Run(NamedTuple):
+    seconds: float
+    arrival_ns: int
+    revisions: Counter[str]
+
+
 def measure(events: int, seed: int = 0) -> AlignmentSpeed:
     """Feeds `events` items of the seeded trace to an aligner, timed; then to another one, its memory traced."""
+    return _speed(events, seed, [_run(events, seed)])
+
+
+def measure_scaling(events: int, runs: int, seed: int = 0) -> AlignmentScaling:
+    """Measures `events` items and a tenth of them, in turn, `runs` times."""
+    pairs = [(_run(events // 10, seed), _run(events, seed)) for _ in range(runs)]
+    small = _speed(events // 10, seed, [pair[0] for pair in pairs])
+    large = _speed(events, seed, [pair[1] for pair in pairs])
+    ratios = [long.seconds / short.seconds for short, long in pairs]
+    return AlignmentScaling(trace=small, ten_times=large, times_as_long=round(statistics.median(ratios), 2))
+
+
+def _speed(events: int, seed: int, runs: list[_Run]) -> AlignmentSpeed:
+    seconds = statistics.median(run.seconds for run in runs)
+    return AlignmentSpeed(
+        events=events,
+        media_seconds=round(runs[0].arrival_ns / NS_PER_SECOND, 1),
+        seconds=round(seconds, 3),
+        events_per_second=round(events / seconds),
+        peak_bytes=_peak_bytes(events, seed),
+        revisions=dict(runs[0].revisions),
+    )
+
+
+def _run(events: int, seed: int) -> _Run:
     revisions: Counter[str] = Counter()
     aligner, seconds, arrival_ns = Aligner(STREAMS), 0.0, 0
     # The trace is made piece by piece outside of the timing: held whole, it would measure the garbage collector.
@@ -73,14 +115,7 @@ def measure(events: int, seed: int = 0) -> AlignmentSpeed:
                     revisions[output.status] += 1
         seconds += time.thread_time() - begun
     aligner.ledger.summary()
-    return AlignmentSpeed(
-        events=events,
-        media_seconds=round(arrival_ns / NS_PER_SECOND, 1),
-        seconds=round(seconds, 3),
-        events_per_second=round(events / seconds),
-        peak_bytes=_peak_bytes(events, seed),
-        revisions=dict(revisions),
-    )
+    return _Run(seconds, arrival_ns, revisions)
 
 
 def simulated_trace(seed: int) -> Iterator[Event]:

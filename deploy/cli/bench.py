@@ -11,12 +11,14 @@ import typer
 
 from deploy.cli.bench_alignment import alignment
 from deploy.cli.bench_clocks import clocks
+from deploy.cli.bench_overload import overload
 from deploy.cli.device import DeviceOption, check_device
 from stream.errors import SettingsError
 
 app = typer.Typer(help="Measure what the pipeline costs on this machine.", no_args_is_help=True)
 app.command()(alignment)
 app.command()(clocks)
+app.command()(overload)
 
 JOIN_SILENCE_S = (1.0, 1.5, 2.0)
 """Seconds of silence after each joined clip, in turn."""
@@ -70,15 +72,15 @@ def pipeline(
 
 @app.command()
 def timeline(
-    events: Annotated[int, typer.Option(min=1000, help="Events of the seeded trace.")] = 200_000,
+    events: Annotated[int, typer.Option(min=10_000, help="Events of the long one of the two seeded traces.")] = 500_000,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
     """Events a second through the aligner with all policies on, and whether ten times the trace takes ten times as long."""
-    from deploy.bench.alignment_speed import measure
+    from deploy.bench.alignment_speed import measure_scaling
     from deploy.cli.render import print_figures
 
-    small, large = measure(events // 10), measure(events)
-    print_figures({"trace": small, "ten_times": large}, as_json=as_json)
+    print_figures(measure_scaling(events, runs), as_json=as_json)
 
 
 @app.command()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice, pairwise
 
-from deploy.bench.alignment_speed import STREAMS, measure, simulated_trace
+from deploy.bench.alignment_speed import STREAMS, measure, measure_scaling, simulated_trace
 from stream.timeline.packets import Bound, Packet, packets_equal
 
 
@@ -30,3 +30,10 @@ def test_all_policies_are_on_and_memory_stays_flat() -> None:
     assert set(long.revisions) == {"provisional", "final", "amended"}
     assert long.events == 20_000
     assert long.peak_bytes < 2 * short.peak_bytes
+
+
+def test_a_trace_is_measured_beside_one_ten_times_as_long() -> None:
+    scaling = measure_scaling(10_000, runs=2)
+    assert (scaling.trace.events, scaling.ten_times.events) == (1_000, 10_000)
+    assert scaling.ten_times.media_seconds > 9 * scaling.trace.media_seconds
+    assert scaling.times_as_long > 1
