@@ -66,7 +66,7 @@ class ThreadedRecorder:
     """
 
     def __init__(self, sink: RecordingSink, *, origin_ns: int = 0, waits: bool = True) -> None:
-        self.failure: str | None = None
+        self._failure: str | None = None
         self.lost: Counter[str] = Counter()
         self.busy_ns = 0
         self._sink = sink
@@ -79,6 +79,14 @@ class ThreadedRecorder:
         self._next_picture_ns: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
+
+    @property
+    def failure(self) -> str | None:
+        """One line where the recording has ended before the session, or lacks what could not be kept up with."""
+        if self._failure is None and self.lost:
+            lost = ", ".join(f"{count} of {topic}" for topic, count in self.lost.items())
+            return f"the recording lacks what could not be written in time: {lost}"
+        return self._failure
 
     def entry(self, entry: Entry, arrival_ns: int) -> None:
         """What passes the aligner's door, in order."""
@@ -131,7 +139,7 @@ class ThreadedRecorder:
         with self._changed:
             if self._waits and not always:
                 self._changed.wait_for(lambda: self._closed or self._fits(size))
-            if self._closed or self.failure is not None:
+            if self._closed or self._failure is not None:
                 return
             if not (always or self._fits(size)):
                 self.lost[topic] += 1
@@ -158,7 +166,7 @@ class ThreadedRecorder:
                 waiting, self._waiting, self._bytes = self._waiting, deque(), 0
                 self._changed.notify_all()
             before_ns = time.thread_time_ns()
-            while waiting and self.failure is None:
+            while waiting and self._failure is None:
                 self._do(waiting.popleft()[1])
             self.busy_ns += time.thread_time_ns() - before_ns
 
@@ -174,7 +182,7 @@ class ThreadedRecorder:
     def _fail(self, found: str) -> None:
         line = AffectstreamError("the recording", found=found, fix="it ends here, what was written before stays readable")
         with self._changed:
-            self.failure = str(line)
+            self._failure = str(line)
             self._changed.notify_all()
 
 

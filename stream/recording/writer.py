@@ -66,9 +66,9 @@ class RecordingWriter:
             self._writer.start(profile=PROFILE)
             self._add_json(HEAD, head)
             self._flush()
-        except BaseException:
+        except OSError as error:
             self._file.close()
-            raise
+            raise RecordingError(f"recording {path}", found=error.strerror, expected="room for it") from error
         self._channels: dict[str, int] = {}
         self._gathered = 0
         self._since_ns: int | None = None
