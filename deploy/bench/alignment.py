@@ -15,6 +15,7 @@ from stream.timeline.live import DoorItem, LiveDoor, LiveSettings, Make, Place
 from stream.timeline.packets import Modality, Packet
 from stream.timeline.segments import Late, Output, Revision
 from stream.timeline.settings import TimelineSettings, WindowSettings
+from stream.timeline.time import Span
 from stream.timeline.watermark import StreamDeclaration
 
 
@@ -171,12 +172,14 @@ class Gathering:
             for index in range(piece.start_ns // self._window_ns, -(-piece.end_ns // self._window_ns)):
                 found = packets.setdefault(index, {name: [] for name in self._modalities})
                 for name, numbers in piece.packets.items():
-                    found[name] += numbers
+                    found[name] += [number for number in numbers if number not in found[name][-1:]]
         return [
             Window(start_ns=index * self._window_ns, end_ns=(index + 1) * self._window_ns, packets=found)
             for index, found in sorted(packets.items())
         ]
 
     def _inside(self, revision: Revision, modality: Modality, packets: Iterable[Packet]) -> list[int]:
-        span = revision.span
-        return [p.sequence for p in packets if span.contains(instant_ns(modality, p.start_ns, p.end_ns))]
+        """Those that lie in the window: a chunk across its border is a member of both, one across a cut of both pieces."""
+        first_ns = revision.start_ns // self._window_ns * self._window_ns
+        window = Span(first_ns, first_ns + self._window_ns)
+        return [p.sequence for p in packets if window.contains(instant_ns(modality, p.start_ns, p.end_ns))]

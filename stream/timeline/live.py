@@ -31,6 +31,7 @@ from stream.timeline.live_device import Converted, Damaged, LiveDevice, Make, Pl
 from stream.timeline.live_source import LiveSource, LiveStream
 from stream.timeline.packets import EpochStart, Item, StreamActive, StreamEnd, StreamIdle
 from stream.timeline.time import NS_PER_MS
+from stream.timeline.watermark import NEVER_NS
 
 __all__ = ["DoorItem", "LiveDoor", "LiveSettings", "LiveStream", "Make", "Place"]
 
@@ -81,6 +82,7 @@ class LiveDoor:
         """By stream, how many packets were refused: behind their stream's bound, or with a stamp that nothing bore out."""
         self._now_ns = start_ns
         self._epoch = 0
+        self._reference_ns = NEVER_NS
         self._given: list[DoorItem] = []
 
     @property
@@ -123,6 +125,7 @@ class LiveDoor:
             if self._falls_idle(other, arrival_ns):
                 other.idle = True
                 self._give(StreamIdle(stream=other.name, at_ns=arrival_ns))
+        self._move_reference()
         return self._taken()
 
     def end(self, stream: str, arrival_ns: int) -> list[DoorItem]:
@@ -155,6 +158,7 @@ class LiveDoor:
                 self._take(what.advance(self._now_ns))
             else:
                 self._release(what)
+            self._move_reference()
         self._now_ns = now_ns
 
     def _next_due(self) -> tuple[int, LiveDevice | LiveSource] | None:
@@ -227,12 +231,20 @@ class LiveDoor:
                 self._give(StreamIdle(stream=source.name, at_ns=self._now_ns))
 
     def _epoch_begins_ns(self, restarted: Sequence[LiveSource], first_ns: int) -> int:
-        """Where all that is waited for stands, so that no hole is cut into what others have; `first_ns` after a gap."""
+        """Where the timeline stands, so that no hole is cut into what others have; `first_ns` after a gap that all share."""
+        self._move_reference()
         stands = [s.bound_ns for s in self._sources.values() if s.waited_for and not s.is_text and s not in restarted]
+        if stands:
+            stands.append(self._reference_ns)
         for source in restarted:
             was_connected = source.turn >= 0 and first_ns - source.bound_ns <= self._settings.idle_after_ns
             stands.append(source.bound_ns if was_connected else first_ns)
         return max(0, min(stands))
+
+    def _move_reference(self) -> None:
+        """The aligner's R, as far as source streams make it."""
+        waited_for = [s.bound_ns for s in self._sources.values() if s.waited_for and not s.is_text]
+        self._reference_ns = max(self._reference_ns, min(waited_for, default=NEVER_NS))
 
     def _give(self, item: Item) -> None:
         self._given.append(DoorItem(item, self._now_ns))

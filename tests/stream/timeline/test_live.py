@@ -203,6 +203,17 @@ def test_an_epoch_begins_where_the_timeline_stands_so_that_others_lose_nothing()
     assert start.at_ns == 299 * FRAME_NS
 
 
+def test_one_that_comes_back_with_another_clock_cuts_no_hole_into_what_others_went_on_with() -> None:
+    scene = LiveScene([VIDEO, AUDIO])
+    scene.run(0, 10 * S, "video", "audio")
+    scene.run(10 * S, 15 * S, "audio")
+    scene.ahead_ns["video"] = 0
+    scene.run(15 * S + 40 * MS, 20 * S, "video", "audio", delay_ns=40 * MS)
+    (start,) = scene.epoch_starts()
+    assert start.at_ns == 15 * S + 40 * MS < scene.packets("video")[300].start_ns
+    assert scene.door.refused == {"video": 0, "audio": 0}
+
+
 def test_packets_that_overtake_each_other_at_a_reset_find_their_maps() -> None:
     scene = LiveScene([VIDEO])
     scene.run(0, 10 * S, "video")
