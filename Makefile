@@ -44,7 +44,8 @@ format: $(VENV)/dev.stamp ## Format the code and mend what can be mended without
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format .
 
-soak: $(VENV)/loads.stamp ## An hour of the pipeline on a looped clip: speed and memory
+soak: $(VENV)/loads.stamp ## A simulated day of alignment, then an hour of the pipeline on a looped clip: speed and memory
+	@$(BIN)/affectstream bench alignment --soak-hours 24 --json
 	@$(BIN)/affectstream bench pipeline $${SOURCE:+"$$SOURCE"} --loop 60m --json
 
 clean: ## Remove the environment and everything that was built
