@@ -10,96 +10,34 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, get_args
+from typing import Literal
 
-import cv2
 import msgspec
-import threadpoolctl
 
-from deploy.heap import bound_heap
+from deploy.loaded_operators import LoadedOperators, TranscriberName
 from deploy.recording import check_target, record_to
 from deploy.session.engine import Session, SessionPlan
-from deploy.session.predicting import AffectBatcher, Predictor, SpeechBatcher
+from deploy.session.predicting import Predictor
 from deploy.session.recorder import ThreadedRecorder
+from deploy.session.submitting import SessionNotice
+from deploy.session_parts import declarations, live_reading, segmentation, stream_operators
 from deploy.settings import Settings
-from operators.batching import Batcher
-from operators.encoders.speech import SpeechEncoder
-from operators.faces.detection import CenterFaceDetector
-from operators.faces.operator import FaceOperator
-from operators.interface import StreamOperator, Transcriber
-from operators.transcription.moonshine import MoonshineTranscriber
-from operators.transcription.operator import SpeechStage
-from operators.transcription.whisper import WhisperTranscriber
-from operators.voice_activity import SileroNetwork, VoiceActivityOperator
 from stream.errors import SettingsError
-from stream.prediction import ModelIdentity, Prediction
-from stream.recording.schemas import BatchPlan, RecordingEnd, RecordingHead, segmentation_name
-from stream.sources.address import Address
+from stream.prediction import Prediction
+from stream.recording.schemas import RecordingEnd, RecordingHead, segmentation_name
+from stream.sources.address import Address, Kind
 from stream.sources.media import MediaSource
 from stream.sources.readable import ReadableSource
-from stream.sources.transcript import TranscriptSource, read_lines
+from stream.sources.transcript import TranscriptSource
 from stream.timeline.dispositions import StreamDispositions
-from stream.timeline.packets import Modality
 from stream.timeline.settings import (
-    LineSettings,
     SegmentationName,
-    SegmentationSettings,
     TimelineSettings,
     UtteranceSettings,
-    WindowSettings,
 )
-from stream.timeline.watermark import StreamDeclaration
 
-TranscriberName = Literal["moonshine", "whisper"]
-"""`moonshine` ships; `whisper` is an extra, and measures the times of its words."""
-AFFECT_BATCH = 16
-"""Segments that are fused at once: with more, a text costs no less."""
-
-
-class LoadedOperators:
-    """The stateless operators of one model, loaded once and shared by the sessions of this process.
-
-    One thread computes speech and one computes affect, whatever the number of sessions; each library keeps to one thread
-    of its own, since two on a busy machine make a call many times slower, and the process's heap to its bounds. Raises
-    `InputError` where the model folder or the transcriber can't be used.
-    """
-
-    def __init__(
-        self, model: str | Path | None = None, device: str = "cpu", *, transcriber: TranscriberName = "moonshine"
-    ) -> None:
-        bound_heap()
-        encoder = SpeechEncoder()
-        words = _transcriber(transcriber, encoder)
-        # Here, since it takes seconds: a wrong path, an extra that is missing have been told by now.
-        import torch
-
-        from operators.model_folder import load_model
-
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
-        # numpy's own: a second one spins at the small matrices here, 4 % of the pipeline's CPU.
-        threadpoolctl.threadpool_limits(limits=1, user_api="blas")
-        self.transcriber = transcriber
-        self.model = load_model(Path(model) if model is not None else None, device=device)
-        self.detector = CenterFaceDetector()
-        self.voice = SileroNetwork()
-        self.speech: SpeechBatcher = Batcher("speech", SpeechStage(encoder, words).infer)
-        self.affect: AffectBatcher = Batcher("affect", self.model.infer, max_batch=AFFECT_BATCH)
-
-    @property
-    def batches(self) -> BatchPlan:
-        """How the segment operators are called."""
-        return BatchPlan(speech=1, affect=AFFECT_BATCH, device=self.model.device)
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """Which model it is."""
-        return ModelIdentity(name=self.model.name, digest=self.model.digest, licence=self.model.licence)
-
-    def close(self) -> None:
-        """Ends the two threads, after the calls that are under way."""
-        self.speech.close()
-        self.affect.close()
+Pace = Literal["fast", "realtime", "live", "as-if-live"]
+"""On virtual time as fast as possible or at the media's own pace; on the monotonic clock, of what is live or of a file."""
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,11 +67,12 @@ class InlineSession:
         *,
         session: str,
         settings: Settings,
-        realtime: bool,
+        pace: Pace,
         provisional: bool,
         predict: bool,
         owns_operators: bool,
         recorder: ThreadedRecorder | None,
+        notify: Callable[[SessionNotice], None] | None = None,
     ) -> None:
         self.id = session
         self._recorder = recorder
@@ -145,14 +84,17 @@ class InlineSession:
         self._begun_s: float | None = None
         self._summary: SessionSummary | None = None
         self._revisions: Counter[str] = Counter()
-        streams = _declarations(source, transcript)
+        streams = declarations(source, transcript)
         # What has no length may be live, and then somebody waits, paced or not.
-        hurried = realtime or source.duration_ns is None
+        hurried = pace != "fast" or source.duration_ns is None
+        live = None
+        if pace in ("live", "as-if-live"):
+            live = live_reading(source, transcript, settings, self._since_begin_ns, paced=pace == "as-if-live")
         self._session = Session(
             SessionPlan(
-                sources=self._sources,
+                sources=self._sources if live is None else (),
                 streams=streams,
-                operators=_stream_operators(streams, operators),
+                operators=stream_operators(streams, operators),
                 predictor=new_predictor(
                     session,
                     operators,
@@ -166,8 +108,11 @@ class InlineSession:
                 engine=settings.engine,
                 provisionals=provisional,
                 recorder=recorder,
+                live=live,
+                shedding=settings.shedding,
+                notify=notify,
             ),
-            pace=self._pace if realtime else None,
+            pace=self._pace if pace == "realtime" else None,
         )
 
     @property
@@ -242,6 +187,12 @@ class InlineSession:
             self._begun_s = time.monotonic()
         return not self._stopped.wait(max(0.0, self._begun_s + arrival_ns / 1e9 - time.monotonic()))
 
+    def _since_begin_ns(self) -> int:
+        """The session's monotonic time."""
+        if self._begun_s is None:
+            self._begun_s = time.monotonic()
+        return round((time.monotonic() - self._begun_s) * 1e9)
+
     def _wall_ns(self) -> int | None:
         return None if self._begun_s is None else round((time.monotonic() - self._begun_s) * 1e9)
 
@@ -252,6 +203,7 @@ def open_session(
     transcript: str | None = None,
     segments: SegmentationName = "utterances",
     realtime: bool = False,
+    live: bool | None = None,
     model: str | Path | None = None,
     transcriber: TranscriberName = "moonshine",
     session: str | None = None,
@@ -260,18 +212,25 @@ def open_session(
     operators: LoadedOperators | None = None,
     record: str | Path | None = None,
     predict: bool = True,
+    notify: Callable[[SessionNotice], None] | None = None,
 ) -> InlineSession:
     """Opens a session over a media source and, where given, its transcript.
 
     The sources are opened before the model is loaded, so that a wrong path is told at once. `operators` that are given
-    bring their own model and transcriber. `record` names a file for a recording; without `predict` nothing but that comes
+    bring their own model and transcriber. `live` sources run on the monotonic clock and are never made to wait: rtsp and udp
+    are live unless it is False; a file with True is read as if it were. `notify` hears, from other threads, of idle streams,
+    drops, what is shed, holes and late packets. `record` names a file for a recording; without `predict` nothing but that comes
     of the session. Raises `InputError` where a source, transcript, model folder, transcriber or the wanted segmentation
     can't be used.
     """
     chosen = settings or Settings()
     timeline = msgspec.structs.replace(
-        chosen.timeline, segmentation=_segmentation(segments, transcript, chosen.timeline.segmentation)
+        chosen.timeline, segmentation=segmentation(segments, transcript, chosen.timeline.segmentation)
     )
+    is_network = Address.of(source).kind in (Kind.RTSP, Kind.UDP)
+    pace: Pace = "realtime" if realtime else "fast"
+    if live or (live is None and is_network):
+        pace = "live" if is_network or source == "-" else "as-if-live"
     media = MediaSource(source)
     words = TranscriptSource(transcript) if transcript is not None else None
     if record is not None:
@@ -283,7 +242,7 @@ def open_session(
         head = RecordingHead(
             session=name,
             source=Address.of(source).shown,
-            streams=_declarations(media, words),
+            streams=declarations(media, words),
             segmentation=segmentation_name(timeline),
             timeline=msgspec.to_builtins(timeline),
             provisionals=provisional,
@@ -291,18 +250,19 @@ def open_session(
             model=loaded.identity,
             transcriber=loaded.transcriber,
         )
-        recorder = record_to(record, head, transcript=transcript)
+        recorder = record_to(record, head, transcript=transcript, media=media)
     return InlineSession(
         media,
         words,
         loaded,
         session=name,
         settings=msgspec.structs.replace(chosen, timeline=timeline),
-        realtime=realtime,
+        pace=pace,
         provisional=provisional,
         predict=predict,
         owns_operators=operators is None,
         recorder=recorder,
+        notify=notify,
     )
 
 
@@ -329,40 +289,3 @@ def new_predictor(
 
 def _recording_end(summary: SessionSummary, complete: bool) -> RecordingEnd:
     return RecordingEnd(complete=complete, dispositions=summary.dispositions, cut=summary.cut, notices=summary.notices)
-
-
-def _transcriber(name: TranscriberName, encoder: SpeechEncoder) -> Transcriber:
-    if name not in get_args(TranscriberName):
-        raise SettingsError("transcriber", found=repr(name), expected=" or ".join(get_args(TranscriberName)))
-    return WhisperTranscriber() if name == "whisper" else MoonshineTranscriber(encoder)
-
-
-def _segmentation(name: SegmentationName, transcript: str | None, current: SegmentationSettings) -> SegmentationSettings:
-    if name == "lines":
-        if transcript is None:
-            raise SettingsError("segments by lines", found="no transcript", expected="one", fix="add --transcript FILE")
-        return LineSettings(lines=read_lines(transcript))
-    if name == "windows":
-        return current if isinstance(current, WindowSettings) else WindowSettings()
-    return current if isinstance(current, UtteranceSettings) else UtteranceSettings()
-
-
-def _declarations(media: MediaSource, transcript: TranscriptSource | None) -> tuple[StreamDeclaration, ...]:
-    sources: list[ReadableSource] = [media] if transcript is None else [media, transcript]
-    streams = [StreamDeclaration(name=s.name, modality=s.modality) for source in sources for s in source.streams]
-    audio = next((s for s in streams if s.modality is Modality.AUDIO), None)
-    if audio is not None:
-        streams.append(StreamDeclaration(name="activity", modality=Modality.ACTIVITY, source=audio.name))
-    return tuple(streams)
-
-
-def _stream_operators(
-    streams: tuple[StreamDeclaration, ...], operators: LoadedOperators
-) -> dict[str, tuple[StreamOperator, ...]]:
-    found: dict[str, tuple[StreamOperator, ...]] = {}
-    for stream in streams:
-        if stream.modality is Modality.VIDEO:
-            found[stream.name] = (FaceOperator(operators.detector, operators.model.face_encoder.infer, stream=stream.name),)
-        elif stream.modality is Modality.AUDIO:
-            found[stream.name] = (VoiceActivityOperator(operators.voice),)
-    return found

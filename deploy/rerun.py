@@ -23,7 +23,7 @@ def rerun_session(recording: Recording, operators: LoadedOperators, *, realtime:
         operators,
         session=head.session,
         settings=Settings(timeline=head.timeline_settings()),
-        realtime=realtime,
+        pace="realtime" if realtime else "fast",
         provisional=head.provisionals,
         predict=True,
         owns_operators=False,

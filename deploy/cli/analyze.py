@@ -5,9 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from deploy.settings import Settings
 
 
 class Segments(StrEnum):
@@ -18,11 +21,23 @@ class Segments(StrEnum):
     LINES = "lines"
 
 
+LISTENER_S = 2
+"""Length of a listener's windows: as long as those of silence."""
+
+
 class Transcribers(StrEnum):
     """What turns speech into words."""
 
     MOONSHINE = "moonshine"
     WHISPER = "whisper"
+
+
+def _listening() -> Settings:
+    from deploy.settings import Settings
+    from stream.timeline.settings import TimelineSettings
+    from stream.timeline.time import NS_PER_SECOND
+
+    return Settings(timeline=TimelineSettings(listener_ns=LISTENER_S * NS_PER_SECOND))
 
 
 def analyze(
@@ -37,6 +52,14 @@ def analyze(
         str | None, typer.Option(help="Write every revision as one JSON object a line; - for standard output.", metavar="FILE")
     ] = None,
     realtime: Annotated[bool, typer.Option("--realtime", help="At the media's own pace.")] = False,
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--not-live",
+            help="On the clock, dropping what comes too fast: rtsp and udp are live anyway, a file is read as if it were.",
+            show_default=False,
+        ),
+    ] = None,
     publish: Annotated[
         str | None, typer.Option(help="Publish over ZeroMQ, such as tcp://127.0.0.1:5556 or ipc://PATH.", metavar="ENDPOINT")
     ] = None,
@@ -45,6 +68,9 @@ def analyze(
         Transcribers, typer.Option(help="What hears the words; whisper is an extra, and measures when each word is said.")
     ] = Transcribers.MOONSHINE,
     session: Annotated[str | None, typer.Option(help="The session's name in what is published.", metavar="ID")] = None,
+    listeners: Annotated[
+        bool, typer.Option("--listeners", help="Windows of 2 s for each visible person who does not speak, as lanes face:N.")
+    ] = False,
     record: Annotated[
         Path | None, typer.Option(help="Record the session for replay, report and viewers of MCAP.", metavar="FILE.mcap")
     ] = None,
@@ -65,7 +91,7 @@ def analyze(
     out, err = terminal.stdout(), terminal.stderr()
     both = out.is_terminal and err.is_terminal
     human = err if both or output == STDOUT else out
-    live = err if err.is_terminal and not (output == STDOUT and out.is_terminal) else None
+    moving = err if err.is_terminal and not (output == STDOUT and out.is_terminal) else None
     if session is not None:
         check_session(session)
 
@@ -84,16 +110,18 @@ def analyze(
                     transcript=transcript,
                     segments=segments.value,
                     realtime=realtime,
+                    live=live,
                     model=model,
                     transcriber=transcriber.value,
                     session=session,
+                    settings=_listening() if listeners else None,
                     record=record,
                 )
             )
         lines = stack.enter_context(LineWriter(output, source=source)) if output is not None else None
         for line in running.notices:
             terminal.print_notice(human, line)
-        view = PredictionView(human, live, position_ns=lambda: running.position_ns, duration_ns=running.duration_ns)
+        view = PredictionView(human, moving, position_ns=lambda: running.position_ns, duration_ns=running.duration_ns)
         interrupted = False
         try:
             with announced(running, publisher) as announce, closing(predictions_of(running)) as predictions, view:

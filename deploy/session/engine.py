@@ -8,11 +8,14 @@ reads come from `LiveReading`; what then is left out while the session is behind
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from typing import Literal
 
 import msgspec
 
+from deploy.session.listening import speaking_track
 from deploy.session.live_reading import LiveReading
 from deploy.session.operator_calls import call_all
 from deploy.session.operator_thread import OperatorThread, await_result
@@ -33,6 +36,7 @@ from stream.timeline.dispositions import StreamDispositions
 from stream.timeline.packets import Bound, EpochStart, Item, Packet, StreamActive, StreamEnd, StreamIdle, VideoFrame
 from stream.timeline.segments import Late, Revision
 from stream.timeline.settings import TimelineSettings
+from stream.timeline.time import NS_PER_SECOND
 from stream.timeline.watermark import StreamDeclaration
 
 
@@ -83,13 +87,15 @@ class Session:
     def __init__(self, plan: SessionPlan, pace: Callable[[int], bool] | None = None) -> None:
         self._plan = plan
         self._pace = pace
-        self._aligner = Aligner(plan.streams, plan.timeline)
+        self._aligner = Aligner(plan.streams, plan.timeline, subject_of=speaking_track(plan.timeline))
         self._budget = Budget(plan.engine.budget_bytes, plan.engine.budget_span_ns)
         self._tickets: Channel[_Ticket] = Channel(capacity=1 << 20)  # the budget is what bounds it
         self._answers: Channel[Future[Prediction]] = Channel(plan.engine.predictions_under_way)
         self._operators = {op.name: op for ops in plan.operators.values() for op in ops}
         self._threads = {name: OperatorThread(name) for name in self._operators}
         self._position_ns = 0
+        self._untold: Counter[tuple[str, str]] = Counter()
+        self._told_ns = 0
         self._submitter: Submitter | None = None
         if plan.predictor is not None:
             self._submitter = Submitter(
@@ -223,11 +229,14 @@ class Session:
                     self._take(read, parts, ticket)
                     self._position_ns = arrival_ns
                 self._budget.release()
+                if arrival_ns - self._told_ns >= NS_PER_SECOND:
+                    self._tell_drops(arrival_ns)
                 if self._submitter is not None and self._plan.live is not None:
                     self._submitter.observe(arrival_ns, self._plan.live.now_ns())
             for source in self._plan.sources:
                 for stream, count in source.dropped.items():
                     self._drop(Dropped(stream=stream, reason="refused", count=count), arrival_ns)
+            self._tell_drops(arrival_ns)
             self._record(Closed(), arrival_ns)
             self._submit(self._aligner.close(arrival_ns), arrival_ns)
             if self._plan.predictor is not None:
@@ -250,8 +259,9 @@ class Session:
                 self._record(item, arrival_ns)
                 self._submit(self._aligner.push(item, arrival_ns), arrival_ns)
                 if isinstance(item, StreamIdle | StreamActive):
-                    idle = isinstance(item, StreamIdle)
-                    self._notify(SessionNotice(event="idle" if idle else "back", at_ns=item.at_ns, detail=item.stream))
+                    event: Literal["stream-idle", "stream-back"]
+                    event = "stream-idle" if isinstance(item, StreamIdle) else "stream-back"
+                    self._notify(SessionNotice(event=event, start_ns=item.at_ns, stream=item.stream))
         if not parts and (outputs := self._aligner.advance(arrival_ns)):
             self._record(Advanced(), arrival_ns)
             self._submit(outputs, arrival_ns)
@@ -261,8 +271,17 @@ class Session:
         self._record(dropped, arrival_ns)
         self._aligner.ledger.received_and_dropped(dropped.stream, dropped.reason, dropped.count)
         if dropped.reason != "sampling":
-            detail = f"{dropped.stream}: {dropped.count} {dropped.reason}"
-            self._notify(SessionNotice(event="drops", at_ns=arrival_ns, detail=detail))
+            self._untold[dropped.stream, dropped.reason] += dropped.count
+
+    def _tell_drops(self, arrival_ns: int) -> None:
+        """Drops are told by the second, not by the frame."""
+        for (stream, reason), count in self._untold.items():
+            notice = SessionNotice(
+                event="drops", start_ns=self._told_ns, end_ns=arrival_ns, stream=stream, count=count, detail=reason
+            )
+            self._notify(notice)
+        self._untold.clear()
+        self._told_ns = arrival_ns
 
     def _record(self, entry: Entry, arrival_ns: int) -> None:
         if self._plan.recorder is not None:
@@ -289,6 +308,6 @@ class Session:
         for output in outputs:
             # Late packets are counted by the ledger; they have no prediction of their own.
             if isinstance(output, Late):
-                self._notify(SessionNotice(event="late", at_ns=output.start_ns, detail=output.stream))
+                self._notify(SessionNotice(event="late", start_ns=output.start_ns, stream=output.stream, count=1))
             elif self._submitter is not None:
                 self._submitter.submit(output, arrival_ns)

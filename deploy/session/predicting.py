@@ -19,11 +19,12 @@ from stream.prediction import (
     Polarity,
     Prediction,
     Result,
+    Subject,
     Transcript,
     TranscriptWord,
 )
 from stream.timeline.packets import Modality, Word
-from stream.timeline.segments import Revision
+from stream.timeline.segments import SPEECH_LANE, Revision
 from stream.timeline.settings import UtteranceSettings
 
 NEUTRAL_SENTIMENT = 0.5
@@ -76,7 +77,9 @@ class Predictor:
         else:
             with self._lock:
                 self._unheard += 1
-            self._newest[revision.lane] = job.start(self._newest.get(revision.lane))
+            heard = job.start(self._newest.get(revision.lane))
+            if revision.lane == SPEECH_LANE:  # in a listener's nothing is heard, and lanes come and go
+                self._newest[revision.lane] = heard
         return job.done
 
     def finish(self) -> None:
@@ -121,7 +124,7 @@ class Predictor:
                 revision=revision.number,
                 status=revision.status,
                 reason=revision.reason,
-                subject=affect.subject if affect else None,
+                subject=_subject(revision, affect),
                 sentiment=affect.sentiment if affect else None,
                 polarity=_polarity(affect),
                 emotions=_emotions(affect),
@@ -224,6 +227,14 @@ def _transcript(segment: SegmentInput | None, speech: SpeechResult | None) -> Tr
     )
 
 
+def _subject(revision: Revision, affect: AffectResult | None) -> Subject | None:
+    """Whom the affect is of: in a listener's lane its person."""
+    subject = affect.subject if affect else None
+    if subject is None or revision.lane == SPEECH_LANE:
+        return subject
+    return Subject(method="listener", track=subject.track)
+
+
 def _polarity(affect: AffectResult | None) -> Polarity | None:
     if affect is None or affect.sentiment is None:
         return None
@@ -255,7 +266,7 @@ def _modalities(
         reports[Modality.VIDEO] = msgspec.structs.replace(reports[Modality.VIDEO], faces_seen=seen)
         if Modality.VIDEO in segment.shed and reports[Modality.VIDEO].state == "present":
             reports[Modality.VIDEO] = ModalityReport(state="shed")
-    if not _given(segment):
+    if revision.lane == SPEECH_LANE and not _given(segment):
         reports[Modality.TEXT] = _heard_text(revision, segment, speech, weights.get(Modality.TEXT, 0.0))
     for modality in Modality:
         if modality is not Modality.ACTIVITY and modality not in reports:
@@ -266,7 +277,7 @@ def _modalities(
 def _heard_text(revision: Revision, segment: SegmentInput, speech: SpeechResult | None, weight: float) -> ModalityReport:
     heard = speech.transcript if speech else None
     words: tuple[Word, ...] = heard.words if heard and not heard.rejected else ()
-    if Modality.TEXT in segment.shed and speech is not None and speech.states is not None:
+    if Modality.TEXT in segment.shed and segment.speech_ns is not None:
         return ModalityReport(state="shed")
     if not words:
         return ModalityReport(state="absent", absence="nothing-there", rejected=bool(heard and heard.rejected))

