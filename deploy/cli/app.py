@@ -17,6 +17,7 @@ from deploy.cli.demo import demo
 from deploy.cli.doctor import doctor
 from deploy.cli.record import record
 from deploy.cli.replay import replay
+from deploy.cli.report import report
 from deploy.cli.schema import schema
 from deploy.cli.subscribe import subscribe
 from deploy.cli.terminal import NobodyReadsError, print_error, printable, stderr
@@ -36,6 +37,7 @@ app.command()(analyze)
 app.command()(demo)
 app.command()(record)
 app.command()(replay)
+app.command()(report)
 app.command()(subscribe)
 app.command()(doctor)
 app.command()(schema)

@@ -1,22 +1,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from mcap.reader import make_reader
 from mcap.writer import Writer
 
 from deploy.inline import LoadedOperators, open_session
 from deploy.replay import Replay
+from deploy.report.content import content_of
+from deploy.report.media import playable
 from deploy.rerun import rerun_session
 from stream.prediction import Prediction
 from stream.recording.entries import Arrived, Sounds, decode_entries, encode_entries
 from stream.recording.reader import Recording
 from stream.recording.schemas import DOOR, END, HEAD, PREDICTIONS
-from stream.timeline.packets import AudioChunk
+from stream.sources.media import MediaSource
+from stream.timeline.packets import AudioChunk, Item, VideoFrame
 
 
 def digest(predictions: Iterable[Prediction]) -> str:
@@ -128,3 +132,26 @@ def test_recording_without_predicting_replays_as_if_it_had(
     live = record(talking_clip, tmp_path / "a.mcap", operators)
     assert record(talking_clip, tmp_path / "b.mcap", operators, predict=False) == digest([])
     assert digest(Replay(Recording(tmp_path / "b.mcap"), operators)) == live
+
+
+@pytest.mark.parametrize(("clip", "kind"), [("obama_speech.mp4", "video/mp4"), ("bbaf2n.mpg", "video/webm")])
+def test_a_report_plays_the_recorded_media_on_session_time(
+    clip: str, kind: str, shared_data: Path, operators: LoadedOperators, tmp_path: Path
+) -> None:
+    record(shared_data / "clips" / clip, tmp_path / "a.mcap", operators, predict=False)
+    content, recording = content_of(tmp_path / "a.mcap")
+    assert recording is not None
+    media = playable(recording)
+    assert media is not None
+    assert media.media_type == kind
+    (tmp_path / "media").write_bytes(media.content)
+    original, again = MediaSource(str(shared_data / "clips" / clip)), MediaSource(str(tmp_path / "media"))
+    frames, same = ([i.start_ns for i in items(source) if isinstance(i, VideoFrame)] for source in (original, again))
+    assert len(same) == pytest.approx(len(frames), abs=1)
+    assert np.abs(np.array(frames[: len(same)]) - np.array(same[: len(frames)])).max() <= 2_000_000
+    assert content.seconds == pytest.approx(original.position_ns / 1e9, abs=0.2)
+
+
+def items(source: MediaSource) -> Iterator[Item]:
+    while not source.ended:
+        yield from source.read()
