@@ -22,7 +22,7 @@ def predictions_of(session: InlineSession) -> Generator[Prediction, None, None]:
 
 
 @contextmanager
-def announced(session: InlineSession, publisher: Publisher | None) -> Iterator[Callable[[Prediction], None]]:
+def announced(session: InlineSession, publisher: Publisher | None) -> Iterator[Callable[[Prediction], object]]:
     """Publishes the session's start and its end or failure around what is published inside."""
     if publisher is None:
         yield _nothing

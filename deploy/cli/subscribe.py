@@ -23,20 +23,19 @@ def subscribe(
     from deploy.cli.lines import STDOUT, LineWriter
     from stream.prediction import Prediction
     from stream.publishing.subscriber import Subscriber
-    from stream.publishing.wire import SessionEvent
+    from stream.publishing.wire import Gap, SessionEvent
 
     out, err = terminal.stdout(), terminal.stderr()
     failed = False
-    lost = 0
     with (
         Subscriber(endpoint, session, until_ended=until_ended) as subscriber,
         SessionsView(None if as_json else out, err, waiting=f"Waiting for predictions on {endpoint}") as view,
         LineWriter(STDOUT) as lines,
     ):
         for message in subscriber.messages():
-            if subscriber.lost > lost:
-                terminal.print_notice(err, f"{subscriber.lost - lost} messages lost")
-                lost = subscriber.lost
+            if isinstance(message, Gap):
+                terminal.print_notice(err, f"{message.count or 'unknown'} messages lost: {message.reason}")
+                continue
             if as_json and isinstance(message.body, Prediction):
                 lines.write(message.body)
             view.show(message.body)

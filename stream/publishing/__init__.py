@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stream.publishing.async_subscriber import AsyncSubscriber as AsyncSubscriber
     from stream.publishing.publisher import Publisher as Publisher
     from stream.publishing.subscriber import Subscriber as Subscriber
+    from stream.publishing.wire import BEGINNING as BEGINNING
+    from stream.publishing.wire import Gap as Gap
+    from stream.publishing.wire import Position as Position
 
-__all__ = ["Publisher", "Subscriber"]
+_MODULES = {
+    "AsyncSubscriber": "async_subscriber",
+    "BEGINNING": "wire",
+    "Gap": "wire",
+    "Position": "wire",
+    "Publisher": "publisher",
+    "Subscriber": "subscriber",
+}
+__all__ = ["BEGINNING", "AsyncSubscriber", "Gap", "Position", "Publisher", "Subscriber"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Publisher":
-        from stream.publishing.publisher import Publisher
-
-        return Publisher
-    if name == "Subscriber":
-        from stream.publishing.subscriber import Subscriber
-
-        return Subscriber
+    if name in _MODULES:
+        return getattr(import_module(f"stream.publishing.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

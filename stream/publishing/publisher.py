@@ -2,65 +2,123 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import socket
 import threading
 import time
-from collections import Counter
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import zmq
 
-from stream.errors import PublishingError
-from stream.publishing.endpoint import bind
-from stream.publishing.wire import PREDICTIONS, Body, pack, topic_of
+from stream.errors import EndpointError, PublishingError
+from stream.prediction import Prediction
+from stream.publishing.endpoint import bind, bind_replay
+from stream.publishing.keys import Authorised, SecretKey
+from stream.publishing.log import Log, Logged, Segment, Started
+from stream.publishing.outbound import HEARTBEAT_MS, REMEMBERED, Outbound
+from stream.publishing.peers import Access
+from stream.publishing.ring import Entry, Ring, RingLimits
+from stream.publishing.wire import Body, Position, pack_header, payload_of, topic_of
 
 QUEUED = 4_096
 """Messages between the sessions and the thread; it empties thousands a second, so that a full queue is a stuck machine."""
-OUTSTANDING = 1_000
-"""Messages a subscriber may be behind before it loses some; it sees that in the sequence."""
-REMEMBERED = 1_024
-"""Topics whose last message is kept for those who join late; the least recent goes first."""
-LONGEST_SUBSCRIPTION = 1_024
-"""Bytes of a subscriber's request; who sends a longer one is disconnected."""
-_SUBSCRIBE, _UNSUBSCRIBE = b"\x01", b"\x00"
-_STOP = b""
+BATCH = 256
+"""Messages that are written and sent before requests are looked at again."""
+TOPICS = 65_536
+"""Topics whose sequence is known; a topic that comes back after so many others goes on above all that were forgotten."""
+QUIET_MS = 100
+"""Without a request for so long, nobody who is connected misses anything."""
+RELOAD_S = 0.5
+"""How often the folder of authorised keys is looked at."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Queued(NamedTuple):
+    topic: bytes
+    sequence: int
+    number: int
+    header: bytes
+    payload: bytes
+    segment: Segment | None
 
 
 class Publisher:
-    """Binds `endpoint` (loopback or ipc) and publishes; use as a context manager.
+    """Binds addresses (tcp, ipc) and publishes; use as a context manager.
 
-    A subscriber that joins late first gets the newest message of what it subscribes to. Raises `EndpointError` where the
-    address is taken or reaches beyond this machine.
+    A subscriber that joins late first gets the newest message of what it subscribes to; what it misses it may ask for.
+    `log`: a folder in which everything is written before it is sent, so that a new publisher goes on where this one
+    ended. `key` and `authorised`: who connects has to show one of those keys; without them an address that other machines
+    reach is refused, unless `insecure`. Raises `EndpointError` where an address is taken or refused, `PublishingError`
+    where the log is in use.
     """
 
-    def __init__(self, endpoint: str, *, linger_ms: int = 1_000) -> None:
-        self.epoch = time.time_ns() // 1_000_000
+    def __init__(
+        self,
+        endpoint: str | Sequence[str],
+        *,
+        log: Path | None = None,
+        key: SecretKey | None = None,
+        authorised: Authorised | None = None,
+        insecure: bool = False,
+        limits: RingLimits | None = None,
+        linger_ms: int = 1_000,
+    ) -> None:
+        if (key is None) != (authorised is None):
+            raise EndpointError("publisher's keys", found="one of two", expected="a key and a folder of authorised keys")
         self.dropped = 0
         """Messages that found the queue full; they leave a gap in their topic's sequence."""
+        self.log_failure: str | None = None
+        """Why nothing is written to the log any more; what is published then is not acknowledged."""
+        self.acknowledged: Position
+        """Up to where everything is written (where there is a log) and sent."""
         self._linger_ms = linger_ms
-        self._sequences: Counter[bytes] = Counter()
-        self._global_sequence = 0
+        self._sequences: OrderedDict[bytes, int] = OrderedDict()
+        self._floor = 0
+        self._number = 0
+        self._runs: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
         self._lock = threading.Lock()
-        self._subscribed = threading.Event()
-        self._last: dict[bytes, list[bytes]] = {}
+        self._progress = threading.Condition()
+        self._queue: deque[_Queued] = deque()
+        self._gapped: set[bytes] = set()
+        self._asleep = False
         self._closed = False
-        self._context = zmq.Context()
-        self._outbound = self._context.socket(zmq.XPUB)
-        self._outbound.set_hwm(OUTSTANDING)
-        self._outbound.maxmsgsize = LONGEST_SUBSCRIPTION
-        self._outbound.linger = linger_ms
-        self._outbound.setsockopt(zmq.XPUB_MANUAL, 1)
+        self._log = None if log is None else Log(log)
+        self._ring = Ring(limits or RingLimits())
+        last: OrderedDict[bytes, list[bytes]] = OrderedDict()
+        previous = self._restore(last)
+        self.epoch = max(time.time_ns() // 1_000_000, 0 if previous is None else previous.publisher_epoch + 1)
+        self._ring.begin(self.epoch, previous)
+        self.acknowledged = Position(self.epoch, 0)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self.endpoint = bind(self._outbound, endpoint)
-        except BaseException:
+            if self._log is not None:
+                self._log.append([Started(self.epoch, previous)])
+            self._access = Access(self._context, key, authorised)
+            self._outbound = Outbound(self._context, self._access, self._ring, last, linger_ms=linger_ms)
+            beyond = insecure or key is not None
+            self.endpoints = tuple(
+                bind(self._outbound.xpub, one, beyond=beyond) for one in ([endpoint] if isinstance(endpoint, str) else endpoint)
+            )
+            replay = dict(filter(None, (bind_replay(self._outbound.router, bound) for bound in self.endpoints)))
+        except BaseException as error:
+            if self._log is not None:
+                self._log.close()
             self._context.destroy(linger=0)
+            if isinstance(error, OSError) and not isinstance(error, zmq.ZMQError):
+                raise PublishingError(f"publisher's log {log}", found=error.strerror) from error
             raise
-        inbound = self._context.socket(zmq.PULL)
-        inbound.rcvhwm = 1
-        inbound.bind("inproc://queue")
-        self._queue = self._context.socket(zmq.PUSH)
-        self._queue.sndhwm = QUEUED
-        self._queue.connect("inproc://queue")
-        self._thread = threading.Thread(target=self._serve, args=(inbound,), name="publisher", daemon=True)
+        self.endpoint = self.endpoints[0]
+        self._outbound.identify(self.epoch, previous, replay)
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        self._thread = threading.Thread(target=self._serve, name="publisher", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Publisher:
@@ -69,32 +127,41 @@ class Publisher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def publish(self, body: Body) -> None:
-        """Hands over a prediction or a session event, from any thread, and returns at once.
+    def publish(self, body: Body) -> Position:
+        """Hands over a prediction or a session event, from any thread, and returns its place at once.
 
-        Raises `PublishingError` once closed.
+        It is written and sent when `acknowledged` has reached that place. Raises `PublishingError` once closed.
         """
-        topic = topic_of(body)
+        topic, payload = topic_of(body), payload_of(body)
         with self._lock:
             if self._closed or not self._thread.is_alive():
                 raise PublishingError(f"publisher on {self.endpoint}", found="closed", expected="an open one")
-            self._sequences[topic] += 1
-            self._global_sequence += 1
-            frames = pack(
-                body,
-                publisher_epoch=self.epoch,
-                sequence=self._sequences[topic],
-                global_sequence=self._global_sequence,
-            )
-            # A send alone may go by how full the queue was a millisecond ago; asking for the events makes ZeroMQ look.
-            if int(self._queue.getsockopt(zmq.EVENTS)) & zmq.POLLOUT:
-                self._queue.send_multipart(frames, zmq.NOBLOCK)
-            else:
+            self._number = number = self._number + 1
+            sequence = self._next_sequence(topic)
+            if len(self._queue) >= QUEUED:
                 self.dropped += 1
+                self._gapped.add(topic)
+                return Position(self.epoch, number)
+            segment = self._segment_of(body, topic, number)
+            self._queue.append(_Queued(topic, sequence, number, pack_header(self.epoch, sequence, number), payload, segment))
+            if self._asleep:
+                self._asleep = False
+                self._wake.send(b"\0")
+        return Position(self.epoch, number)
 
     def wait_for_subscriber(self, timeout: float | None = None) -> bool:
         """Waits until somebody has subscribed to predictions; False where nobody has within `timeout` seconds."""
-        return self._subscribed.wait(timeout)
+        return self._outbound.subscribed.wait(timeout)
+
+    def wait_for_acknowledgement(self, position: Position, timeout: float | None = None) -> bool:
+        """Waits until everything up to `position` is acknowledged; False where it is not within `timeout` seconds."""
+        with self._progress:
+            return self._progress.wait_for(lambda: self.acknowledged >= position, timeout)
+
+    @property
+    def refused(self) -> int:
+        """Connections, subscriptions and requests that were refused, and frames that follow no protocol."""
+        return self._outbound.refused
 
     def close(self) -> None:
         """Sends what is queued, for at most twice the linger, and closes."""
@@ -102,58 +169,128 @@ class Publisher:
             if self._closed:
                 return
             self._closed = True
-            self._queue.sndtimeo = self._linger_ms
-            try:
-                self._queue.send(_STOP)
-            except zmq.Again:
-                self._context.destroy(linger=0)  # the thread is gone, and its sockets with it
-                return
-            self._queue.close()
+            self._wake.send(b"\0")
         self._thread.join()
+        self._wake.close()
+        self._woken.close()
         self._context.term()
+        if self._log is not None:
+            self._log.close()
 
-    def _serve(self, inbound: zmq.Socket[bytes]) -> None:
+    def _restore(self, last: OrderedDict[bytes, list[bytes]]) -> Position | None:
+        """Fills the ring from the log; where the epoch before ended."""
+        if self._log is None:
+            return None
+        end: Position | None = None
+        now_s = time.monotonic()
+        for record in self._log.records():
+            if isinstance(record, Started):
+                end = Position(record.epoch, 0)
+                self._ring.begin(record.epoch, record.previous)
+            elif end is not None and record.epoch == end.publisher_epoch and record.number > end.global_sequence:
+                end = Position(record.epoch, record.number)
+                topic = record.frames[0]
+                segment = None if record.segment is None else (topic, record.segment)
+                self._ring.add(Entry(record.epoch, record.number, record.sequence, segment, now_s, record.frames))
+                last[topic] = record.frames
+                last.move_to_end(topic)
+                if len(last) > REMEMBERED:
+                    last.popitem(last=False)
+                if record.segment is not None:
+                    self._runs[topic] = record.segment[:2]
+        return end
+
+    def _next_sequence(self, topic: bytes) -> int:
+        sequence = self._sequences.pop(topic, self._floor) + 1
+        self._sequences[topic] = sequence
+        if len(self._sequences) > TOPICS:
+            self._floor = max(self._floor, self._sequences.popitem(last=False)[1])
+        return sequence
+
+    def _segment_of(self, body: Body, topic: bytes, number: int) -> Segment | None:
+        """The identity of the segment; a session that starts again under its name has others."""
+        if isinstance(body, Prediction):
+            result = body.result
+            return (*self._runs.get(topic, (0, 0)), result.source_epoch, result.lane, result.start_ns)
+        if body.event == "started":
+            predictions = b"prediction/" + topic.partition(b"/")[2]
+            self._runs[predictions] = (self.epoch, number)
+            self._runs.move_to_end(predictions)
+            if len(self._runs) > TOPICS:
+                self._runs.popitem(last=False)
+        return None
+
+    def _serve(self) -> None:
+        outbound = self._outbound
         poller = zmq.Poller()
-        poller.register(inbound, zmq.POLLIN)
-        poller.register(self._outbound, zmq.POLLIN)
-        with inbound, self._outbound:
+        poller.register(self._woken, zmq.POLLIN)
+        for readable in outbound.readable():
+            poller.register(readable, zmq.POLLIN)
+        heartbeat_s = reload_s = time.monotonic()
+        try:
             while True:
-                ready = dict(poller.poll())
-                if self._outbound in ready:
-                    self._take_request(self._outbound.recv_multipart())
-                if inbound in ready:
-                    frames = inbound.recv_multipart()
-                    if frames == [_STOP]:
-                        return
-                    self._send(frames)
+                with self._lock:
+                    self._asleep = not self._queue
+                    closing = self._closed
+                now_s = time.monotonic()
+                wait_s = min(heartbeat_s, reload_s) - now_s if self._asleep and not closing else 0.0
+                ready = dict(poller.poll(max(0, math.ceil(wait_s * 1_000))))
+                if self._woken.fileno() in ready:
+                    self._woken.recv(4_096)
+                outbound.attend(ready)
+                self._send_queued()
+                now_s = time.monotonic()
+                if now_s >= heartbeat_s:
+                    outbound.beat(self._gapped_topics())
+                    heartbeat_s = now_s + HEARTBEAT_MS / 1_000
+                if now_s >= reload_s:
+                    outbound.reload()
+                    reload_s = now_s + RELOAD_S
+                if closing and not self._queue:
+                    outbound.beat(self._gapped_topics(), closing=True)
+                    self._answer_the_last(poller)
+                    return
+        finally:
+            outbound.close()
 
-    def _send(self, frames: list[bytes]) -> None:
-        topic = frames[0]
-        self._last.pop(topic, None)
-        self._last[topic] = frames
-        if len(self._last) > REMEMBERED:
-            del self._last[next(iter(self._last))]
-        self._outbound.send_multipart(frames)
+    def _answer_the_last(self, poller: zmq.Poller) -> None:
+        """Answers what subscribers still ask for, until they are quiet for a moment."""
+        until_s = time.monotonic() + self._linger_ms / 1_000
+        poller.unregister(self._woken)
+        while self._outbound.is_heard and time.monotonic() < until_s:
+            ready = dict(poller.poll(QUIET_MS))
+            if not ready:
+                return
+            self._outbound.attend(ready)
 
-    def _take_request(self, frames: list[bytes]) -> None:
-        kind, prefix = frames[0][:1], frames[0][1:]
-        if len(frames) != 1:
-            return  # not a subscription
-        if kind == _UNSUBSCRIBE:
-            self._outbound.setsockopt(zmq.UNSUBSCRIBE, prefix)
-        elif kind == _SUBSCRIBE:
-            self._outbound.setsockopt(zmq.SUBSCRIBE, prefix)
-            newest = next((topic for topic in reversed(self._last) if topic.startswith(prefix)), None)
-            if newest is not None:
-                self._send_to_last_subscriber(self._last[newest])
-            predictions = PREDICTIONS.encode()
-            if prefix.startswith(predictions) or predictions.startswith(prefix):
-                self._subscribed.set()
+    def _gapped_topics(self) -> dict[bytes, int]:
+        """Last sequences of the topics that lost messages to a full queue, once it is empty."""
+        with self._lock:
+            if self._queue or not self._gapped:
+                return {}
+            gapped, self._gapped = self._gapped, set()
+            return {topic: self._sequences[topic] for topic in gapped if topic in self._sequences}
 
-    def _send_to_last_subscriber(self, frames: list[bytes]) -> None:
-        # XPUB_MANUAL_LAST_VALUE directs the very next message to the last subscriber alone, whatever that message is: on
-        # for one message only, so that what follows reaches everybody. Switching it off switches XPUB_MANUAL off as well.
-        self._outbound.setsockopt(zmq.XPUB_MANUAL_LAST_VALUE, 1)
-        self._outbound.send_multipart(frames)
-        self._outbound.setsockopt(zmq.XPUB_MANUAL_LAST_VALUE, 0)
-        self._outbound.setsockopt(zmq.XPUB_MANUAL, 1)
+    def _send_queued(self) -> None:
+        queue = self._queue
+        batch = [queue.popleft() for _ in range(min(len(queue), BATCH))]
+        if not batch:
+            return
+        if self._log is not None and self.log_failure is None:
+            try:
+                self._log.append(
+                    [Logged(self.epoch, q.number, q.sequence, [q.topic, q.header, q.payload], q.segment) for q in batch]
+                )
+            except OSError as error:
+                self.log_failure = str(error.strerror)
+                _log.error("publisher's log %s: %s; nothing more is written or acknowledged", self._log.folder, error.strerror)
+        now_s = time.monotonic()
+        for queued in batch:
+            segment = None if queued.segment is None else (queued.topic, queued.segment)
+            frames = [queued.topic, queued.header, queued.payload]
+            self._ring.add(Entry(self.epoch, queued.number, queued.sequence, segment, now_s, frames))
+            self._outbound.send(frames, queued.sequence)
+        if self.log_failure is None:
+            with self._progress:
+                self.acknowledged = Position(self.epoch, batch[-1].number)
+                self._progress.notify_all()

@@ -106,7 +106,7 @@ def test_what_was_lost_is_told(affectstream: Run, publisher: Publisher, speech: 
 
     threading.Thread(target=publish, daemon=True).start()
     outcome = affectstream("subscribe", publisher.endpoint, "--until-ended")
-    assert outcome.err == "3 messages lost\n"
+    assert outcome.err == "3 messages lost: gone\n"
 
 
 @pytest.mark.parametrize("line", [("nonsense",), ("--session", "")])

@@ -1,0 +1,406 @@
+"""Following a publisher: what is new, what is missing, and what to ask for. Pure: no sockets, the time is told.
+
+What comes in order goes out at once. At a gap what follows is held back, what is missing is asked for, and goes out first.
+Everything that goes out is in order of position, each message once; a `Gap` stands where messages can't be had.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from stream.publishing.replay import Missing, Page, Refusal, Request
+from stream.publishing.wire import Gap, Header, Heartbeat, Position
+
+HELD = 4_096
+"""Messages held back during a replay; what comes after them is let go, and asked for in its turn."""
+ANSWER_S = 2.0
+"""For an answer, before it is asked for again."""
+ATTEMPTS = 3
+"""Requests without an answer from a publisher whose heartbeats come; then its messages are given up, and told."""
+
+
+GIVEN_UP_S = 10.0
+"""For a publisher to come back and answer; then what is held back goes out, and what is missing is told."""
+CLOSING_S = 0.5
+"""The same for one that has said that it ends."""
+LATEST_S = 1.0
+"""For the newest message of each topic, which nobody misses much."""
+
+
+class Received(NamedTuple):
+    """A message whose header is known and whose payload nobody has looked at yet."""
+
+    topic: bytes
+    header: Header
+    payload: bytes
+
+
+class _Asked:
+    """The one request under way."""
+
+    def __init__(self, after: Position, until: Position | None, prefixes: tuple[str, ...], cause: Received | None) -> None:
+        self.after = after
+        self.until = until
+        self.prefixes = prefixes
+        self.cause = cause
+        """The message that showed the gap."""
+        self.entering = False
+        """The cause is a message of another publisher epoch, the first that is held."""
+        self.latest = False
+        self.expected: dict[bytes, int] = {}
+        """Last sequences that a heartbeat told."""
+        self.first_s: float | None = None
+        self.sent_s: float | None = None
+        self.attempts = 0
+        self.not_before_s = float("-inf")
+
+
+class Following:
+    """What a subscriber knows of a publisher. `wanted` says whether a topic is one of those subscribed to."""
+
+    def __init__(self, prefixes: tuple[str, ...], wanted: Callable[[bytes], bool], since: Position | None = None) -> None:
+        self.out: deque[Received | Gap] = deque()
+        self.superseded = 0
+        """Messages that were not had since a newer revision of their segment was there."""
+        self.denied = False
+        self.heartbeat: Heartbeat | None = None
+        """The newest."""
+        self._prefixes = prefixes
+        self._wanted = wanted
+        self._since = since
+        self._epoch: int | None = None
+        self._covered = 0
+        self._topics: dict[bytes, tuple[int, int]] = {}
+        self._held: deque[Received | Heartbeat] = deque()
+        self._asked: _Asked | None = None
+        self._number = 0
+        self._beats = 0
+        self._beat_s = float("-inf")
+        self._reconnected = False
+        self._part_follows = False
+        self._left: deque[int] = deque(maxlen=64)
+        self._ended: Position | None = None
+
+    @property
+    def position(self) -> Position | None:
+        """Up to where everything has gone out or been told: what `since` takes."""
+        return None if self._epoch is None else Position(self._epoch, self._covered)
+
+    def take(self, message: Received) -> None:
+        """A message off the XPUB."""
+        if self._asked is not None:
+            self._hold(message)
+        else:
+            self._consider(message)
+
+    def take_heartbeat(self, heartbeat: Heartbeat, now_s: float) -> None:
+        """A heartbeat."""
+        self.heartbeat = heartbeat
+        self._beat_s = now_s
+        if self._asked is not None:
+            self._hold(heartbeat)
+        else:
+            self._consider_heartbeat(heartbeat)
+
+    def reconnected(self) -> None:
+        """The connection is a new one: what was sent in between is asked for with the next heartbeat."""
+        self._reconnected = self._epoch is not None
+
+    def request(self, now_s: float) -> Request | None:
+        """What to ask the ROUTER for now, None for nothing."""
+        while (asked := self._asked) is not None:
+            if asked.first_s is None:
+                asked.first_s = now_s
+            if not self._is_hopeless(asked, now_s):
+                break
+            self._give_up(asked)
+        if asked is None or now_s < asked.not_before_s:
+            return None
+        if asked.sent_s is not None and now_s - asked.sent_s < ANSWER_S:
+            return None
+        asked.attempts += now_s - self._beat_s < ANSWER_S
+        asked.sent_s = now_s
+        self._number += 1
+        return Request(request=self._number, after=asked.after, until=asked.until, latest=asked.latest, prefixes=asked.prefixes)
+
+    def answer(self, answer: Page | Refusal, messages: list[Received], now_s: float) -> None:
+        """An answer of the ROUTER."""
+        asked = self._asked
+        if asked is None or answer.request != self._number:
+            return  # too late: it was asked for again
+        if isinstance(answer, Refusal):
+            self.denied = self.denied or answer.refused == "denied"
+            asked.not_before_s, asked.sent_s = now_s + 1.0, None
+            return
+        if asked.latest:
+            for message in messages:
+                known = message.topic in self._topics or message.header.global_sequence > self._covered
+                if self._wanted(message.topic) and not known:
+                    self._deliver(message)
+            self._finish()
+            return
+        self._take_page(asked, answer, messages)
+        if answer.more and answer.upto > asked.after:
+            asked.after, asked.first_s, asked.sent_s, asked.attempts = answer.upto, now_s, None, 0
+            return
+        if asked.cause is None and asked.prefixes == self._prefixes and answer.upto.publisher_epoch == self._epoch:
+            self._covered = max(self._covered, answer.upto.global_sequence)
+        self._close_gap(asked, "gone")
+        self._enter_held(asked)
+        self._finish()
+
+    def _is_hopeless(self, asked: _Asked, now_s: float) -> bool:
+        if self.heartbeat is None:
+            return True  # nobody has said where to ask
+        assert asked.first_s is not None
+        waited_s = now_s - asked.first_s
+        unanswered = asked.sent_s is not None and now_s - asked.sent_s >= ANSWER_S
+        return (
+            (unanswered and asked.attempts >= ATTEMPTS and now_s - self._beat_s < ANSWER_S)
+            or (self.heartbeat.closing and min(waited_s, now_s - self._beat_s) >= CLOSING_S)
+            or waited_s >= (LATEST_S if asked.latest else GIVEN_UP_S)
+        )
+
+    def _enter_held(self, asked: _Asked) -> None:
+        """Into the epoch of the message that showed it, whatever the answer was: it is not asked for ever."""
+        if asked.entering:
+            first = self._held[0]
+            self._enter(first.publisher_epoch if isinstance(first, Heartbeat) else first.header.publisher_epoch)
+
+    def _hold(self, item: Received | Heartbeat) -> None:
+        if len(self._held) < HELD:
+            self._held.append(item)
+        # What finds no place shows again as a gap.
+
+    def _finish(self) -> None:
+        self._asked = None
+        while self._held and self._asked is None:
+            item = self._held.popleft()
+            if isinstance(item, Heartbeat):
+                self._consider_heartbeat(item)
+            else:
+                self._consider(item)
+
+    def _consider(self, message: Received) -> None:
+        header = message.header
+        if not self._wanted(message.topic):
+            return
+        if self._beats == 0 and self._since is not None:
+            self._hold(message)  # for what comes before it, once a heartbeat says whom to ask
+            return
+        if self._epoch is None:
+            self._epoch, self._covered = header.publisher_epoch, header.global_sequence - 1
+        if header.publisher_epoch != self._epoch:
+            if header.publisher_epoch not in self._left:
+                self._ask_for_all(message)
+            return
+        known = self._topics.get(message.topic)
+        if known is None:
+            if header.sequence == 1 or header.global_sequence <= self._covered or self._beats == 0:
+                self._deliver(message)
+            else:  # was it there before us, or have we missed its beginning?
+                self._ask(self._covered, message)
+        elif header.sequence == known[0] + 1:
+            self._deliver(message)
+        elif header.sequence > known[0]:
+            self._ask(known[1], message)
+
+    def _consider_heartbeat(self, heartbeat: Heartbeat) -> None:
+        first = self._beats == 0
+        if self._epoch is None or (first and heartbeat.publisher_epoch == self._epoch):
+            self._begin(heartbeat)
+            return
+        if heartbeat.publisher_epoch != self._epoch:
+            if heartbeat.publisher_epoch not in self._left:
+                self._ask_for_all(heartbeat)
+            return
+        skipped = False
+        if heartbeat.sequence:
+            skipped = self._beats > 0 and heartbeat.sequence != self._beats + (not self._part_follows)
+            self._beats, self._part_follows = heartbeat.sequence, heartbeat.more
+        if heartbeat.global_sequence <= self._covered and not heartbeat.topics:
+            self._reconnected = False
+            self._note_end(heartbeat)
+            return
+        if self._reconnected or skipped or (heartbeat.sequence == 0):
+            self._ask_for_all(None)
+            return
+        expected = self._unknown(heartbeat)
+        if expected:
+            self._ask_for_all(None)
+            assert self._asked is not None
+            self._asked.expected = expected
+        elif not heartbeat.more:
+            self._covered = max(self._covered, heartbeat.global_sequence)
+            self._note_end(heartbeat)
+
+    def _unknown(self, heartbeat: Heartbeat) -> dict[bytes, int]:
+        """Sequences that a heartbeat tells and that have not been seen."""
+        told = ((self._own_name(name), sequence) for name, sequence in heartbeat.topics.items())
+        return {t: n for t, n in told if self._wanted(t) and self._topics.get(t, (0, 0))[0] < n}
+
+    def _note_end(self, heartbeat: Heartbeat) -> None:
+        if heartbeat.closing and heartbeat.global_sequence <= self._covered:
+            self._ended = Position(heartbeat.publisher_epoch, heartbeat.global_sequence)
+
+    def _begin(self, heartbeat: Heartbeat) -> None:
+        """The first heartbeat: from here on it is known what there is."""
+        self._epoch = heartbeat.publisher_epoch
+        self._beats = heartbeat.sequence or -1
+        self._reconnected = False
+        if self._since is not None:
+            self._asked = _Asked(self._since, None, self._prefixes, None)
+            if self._since.publisher_epoch not in (0, self._epoch):
+                self._epoch = self._since.publisher_epoch
+            self._covered = self._since.global_sequence if self._since.publisher_epoch == self._epoch else 0
+            return
+        self._covered = max(self._covered, heartbeat.global_sequence)
+        self._asked = _Asked(Position(self._epoch, 0), None, self._prefixes, None)
+        self._asked.latest = True
+
+    def _own_name(self, name: str) -> bytes:
+        """A heartbeat names the full topics."""
+        topic = name.encode()
+        if self._wanted(topic) or not topic.startswith(b"prediction/"):
+            return topic
+        return b"redacted/" + topic[len(b"prediction/") :]
+
+    def _ask(self, after: int, cause: Received) -> None:
+        """For what is missing before a message of one topic."""
+        assert self._epoch is not None
+        self._held.appendleft(cause)
+        until = Position(self._epoch, cause.header.global_sequence - 1)
+        self._asked = _Asked(Position(self._epoch, after), until, (cause.topic.decode(),), cause)
+
+    def _ask_for_all(self, cause: Received | Heartbeat | None) -> None:
+        """For all that was sent since everything was known."""
+        assert self._epoch is not None
+        if cause is not None:
+            self._held.appendleft(cause)
+        self._reconnected = False
+        self._asked = _Asked(Position(self._epoch, self._covered), None, self._prefixes, None)
+        self._asked.entering = cause is not None
+
+    def _take_page(self, asked: _Asked, page: Page, messages: list[Received]) -> None:
+        if page.lost:
+            self._lose_epoch(asked.after)
+        missing: dict[tuple[int, bytes], list[Missing]] = {}
+        for one in page.missing:
+            missing.setdefault((one.publisher_epoch, one.topic.encode()), []).append(one)
+        for message in messages:
+            if not self._wanted(message.topic):
+                continue
+            self._enter(message.header.publisher_epoch)
+            key = (message.header.publisher_epoch, message.topic)
+            known = self._topics.get(message.topic)
+            sequence = message.header.sequence
+            if known is not None and sequence <= known[0]:
+                continue
+            ranges = missing.get(key, [])
+            first = known[0] + 1 if known is not None else min([sequence, *(one.first for one in ranges)])
+            self._tell_missing(key, first, sequence - 1, ranges)
+            self._deliver(message)
+        for (epoch, topic), ranges in missing.items():
+            if not self._wanted(topic) or (self._epoch is not None and epoch < self._epoch):
+                continue
+            self._enter(epoch)
+            known = self._topics.get(topic)
+            first = known[0] + 1 if known is not None else min(one.first for one in ranges)
+            last = max(one.last for one in ranges)
+            if last >= first:
+                self._tell_missing((epoch, topic), first, last, ranges)
+                self._topics[topic] = (last, known[1] if known is not None else page.upto.global_sequence)
+        self._enter(page.upto.publisher_epoch)
+
+    def _enter(self, epoch: int) -> None:
+        """A message of the next publisher epoch: its sequences begin anew."""
+        if epoch and epoch != self._epoch:
+            if self._epoch is not None:
+                self._left.append(self._epoch)
+            self._epoch = epoch
+            self._covered = 0
+            self._topics = {}
+            self._beats = -1
+
+    def _lose_epoch(self, after: Position) -> None:
+        heartbeat = self.heartbeat
+        previous = None if heartbeat is None else heartbeat.previous
+        if after in (previous, self._ended):
+            return
+        last = previous.global_sequence if previous and previous.publisher_epoch == after.publisher_epoch else None
+        self.out.append(
+            Gap(
+                publisher_epoch=after.publisher_epoch,
+                topic=None,
+                first=after.global_sequence + 1,
+                last=last,
+                reason="epoch" if last is None else "gone",
+            )
+        )
+
+    def _tell_missing(self, key: tuple[int, bytes], first: int, last: int, ranges: list[Missing]) -> None:
+        """Gaps for what is missing from `first` to `last`, but for what is superseded."""
+        for one in sorted((r for r in ranges if r.why == "superseded"), key=lambda r: r.first):
+            if one.last < first or one.first > last:
+                continue
+            if one.first > first:
+                self._gap(key, first, one.first - 1, "gone")
+            self.superseded += min(one.last, last) - max(one.first, first) + 1
+            first = one.last + 1
+        if first <= last:
+            self._gap(key, first, last, "gone")
+
+    def _gap(self, key: tuple[int, bytes], first: int, last: int, reason: str) -> None:
+        epoch, topic = key
+        self.out.append(Gap(publisher_epoch=epoch, topic=topic.decode(), first=first, last=last, reason=reason))  # type: ignore[arg-type]
+
+    def _close_gap(self, asked: _Asked, reason: str) -> None:
+        """What the answer does not tell of is gone; the message that showed the gap is the next one now."""
+        for topic, sequence in asked.expected.items():
+            known = self._topics.get(topic)
+            if self._epoch == asked.after.publisher_epoch and (known is None or known[0] < sequence):
+                self._gap((self._epoch, topic), sequence if known is None else known[0] + 1, sequence, reason)
+                self._topics[topic] = (sequence, self._covered)
+        cause = asked.cause
+        if cause is None or cause.header.publisher_epoch != self._epoch:
+            return
+        known = self._topics.get(cause.topic)
+        sequence = cause.header.sequence
+        if known is None:
+            self._topics[cause.topic] = (sequence - 1, cause.header.global_sequence - 1)
+        elif known[0] < sequence - 1:
+            self._gap((self._epoch, cause.topic), known[0] + 1, sequence - 1, reason)
+            self._topics[cause.topic] = (sequence - 1, cause.header.global_sequence - 1)
+
+    def _give_up(self, asked: _Asked) -> None:
+        if not asked.latest and asked.cause is None:
+            heartbeat = self.heartbeat
+            same = heartbeat is not None and heartbeat.publisher_epoch == asked.after.publisher_epoch
+            self.out.append(
+                Gap(
+                    publisher_epoch=asked.after.publisher_epoch,
+                    topic=None,
+                    first=asked.after.global_sequence + 1,
+                    last=heartbeat.global_sequence if heartbeat is not None and same else None,
+                    reason="unanswered",
+                )
+            )
+            if heartbeat is not None:
+                self._enter(heartbeat.publisher_epoch)
+                if same:
+                    self._covered = max(self._covered, heartbeat.global_sequence)
+                for topic, sequence in (self._unknown(heartbeat) | asked.expected).items():
+                    self._topics[topic] = (sequence, heartbeat.global_sequence)
+                asked.expected = {}
+            self._enter_held(asked)
+        self._close_gap(asked, "unanswered")
+        self._finish()
+
+    def _deliver(self, message: Received) -> None:
+        number = message.header.global_sequence
+        self._topics[message.topic] = (message.header.sequence, number)
+        if number == self._covered + 1:
+            self._covered = number
+        self.out.append(message)
