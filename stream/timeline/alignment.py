@@ -226,6 +226,7 @@ class Aligner:
             if step > segment.number:
                 segment.number = step
                 end_ns = min(segment.start_ns + step * cadence_ns, self._lane.provisional_end_ns)
+                segment.shown_ns = end_ns
                 outputs.append(self._revision(segment, end_ns, "provisional", "cadence"))
 
     def _finalise(self, segment: Segment, outputs: list[Output]) -> None:

@@ -20,6 +20,7 @@ class Windows(Lane):
         self._length_ns = settings.length_ns
         self._hop_ns = settings.hop_ns
         self._next_ns = 0
+        self._closed_ns = 0
         self._reference_ns = NEVER_NS
 
     def advance(self, marks: Watermarks) -> None:
@@ -30,6 +31,7 @@ class Windows(Lane):
             self._next_ns = self._floor(self._next_ns) + self._hop_ns
         while self.open and (end_ns := self._floor(self.open[0].start_ns) + self._length_ns) <= reference_ns:
             self._close(end_ns, "window")
+            self._closed_ns = end_ns
         self.boundary_ns = self.open[0].start_ns if self.open else self._next_ns
         self._settle_end(marks.all_sources_ended, max(reference_ns, self._era_ns))
 
@@ -72,10 +74,13 @@ class Windows(Lane):
         newest_ns = self._floor(instant_ns)
         return instant_ns if instant_ns < newest_ns + self._length_ns else newest_ns + self._hop_ns
 
-    def _cut(self, marks: Watermarks) -> int:
-        end_ns = max(marks.reference_ns, self._era_ns)
-        while self.open:
+    def _cut(self, at_ns: int, marks: Watermarks) -> int:
+        # Not behind where the new epoch begins, if nothing of that was shown: what is final at once would be without it.
+        shown_ns = max([self._closed_ns, *(segment.shown_ns for segment in self.open if segment.number)])
+        end_ns = max(self._era_ns, shown_ns, min(marks.reference_ns, at_ns))
+        while self.open and self.open[0].start_ns < end_ns:
             self._close(end_ns, "reconnect")
+        self.open.clear()
         return end_ns
 
     def _new_era(self, end_ns: int, start_ns: int) -> None:
@@ -121,7 +126,7 @@ class Lines(Tiling):
                 return "silence", line.start_ns, "speech"
         return "silence", end_ns, "window"
 
-    def _cut(self, marks: Watermarks) -> int:
+    def _cut(self, at_ns: int, marks: Watermarks) -> int:  # noqa: ARG002 - of windows
         end_ns = max(marks.reference_ns, self.boundary_ns)
         if self.open:
             self._close(end_ns, "reconnect")

@@ -15,11 +15,11 @@ from stream.timeline.watermark import FOREVER_NS, Watermarks
 class Segment:
     """One segment from its opening on; `end_ns` and `reason` hold from its close.
 
-    `number` is the newest revision number given out; `is_final` holds from the first final revision on, `is_frozen` from an
-    amendment on.
+    `number` is the newest revision number given out, `shown_ns` the end of its newest provisional; `is_final` holds from
+    the first final revision on, `is_frozen` from an amendment on.
     """
 
-    __slots__ = ("continues", "end_ns", "epoch", "is_final", "is_frozen", "kind", "number", "reason", "start_ns")
+    __slots__ = ("continues", "end_ns", "epoch", "is_final", "is_frozen", "kind", "number", "reason", "shown_ns", "start_ns")
 
     def __init__(self, epoch: int, kind: SegmentKind, start_ns: int, *, continues: bool = False) -> None:
         self.epoch = epoch
@@ -29,6 +29,7 @@ class Segment:
         self.end_ns = FOREVER_NS
         self.reason: Reason = "cadence"
         self.number = 0
+        self.shown_ns = start_ns
         self.is_final = False
         self.is_frozen = False
 
@@ -80,7 +81,7 @@ class Lane(ABC):
 
     def restart(self, at_ns: int, epoch: int, marks: Watermarks) -> None:
         """Cuts the lane where its driver stood; a hole reaches from there to `at_ns`, where `epoch` begins."""
-        end_ns = self._cut(marks)
+        end_ns = self._cut(at_ns, marks)
         self.epoch = epoch
         if end_ns < at_ns:
             hole = Segment(epoch, "hole", end_ns)
@@ -89,8 +90,8 @@ class Lane(ABC):
         self._new_era(end_ns, max(end_ns, at_ns))
 
     @abstractmethod
-    def _cut(self, marks: Watermarks) -> int:
-        """Closes all that is open with reason `reconnect`, as far as the driver stood; that instant."""
+    def _cut(self, at_ns: int, marks: Watermarks) -> int:
+        """Closes all that is open with reason `reconnect`, as far as the driver stood; that instant. `at_ns`: what follows."""
 
     def _settle_end(self, ended: bool, end_ns: int) -> None:
         """Cuts the lane at its end, each time that it comes to one."""

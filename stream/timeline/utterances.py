@@ -138,7 +138,7 @@ class Utterances(Tiling):
                 break
             self._close(end_ns, reason)
 
-    def _cut(self, marks: Watermarks) -> int:
+    def _cut(self, at_ns: int, marks: Watermarks) -> int:  # noqa: ARG002 - of windows
         end_ns = max(self._heard_ns if self._driven else marks.reference_ns, self.boundary_ns, self._frontier_ns)
         if self._speech is not None and self._speech.confirmed:
             end_ns = max(end_ns, self._speech.last_ns)

@@ -79,7 +79,9 @@ def plan(settings: SegmentationSettings, base: int) -> Plan:
     yield from silences(base, math.inf, settings.silence_ns)
 
 
-def planned_lane(settings: SegmentationSettings, streams: list[Declared], trace: Trace, history: list[Views]) -> Lane:
+def planned_lane(
+    settings: SegmentationSettings, streams: list[Declared], trace: Trace, history: list[Views], cadence: int
+) -> Lane:
     """The lane after each item: R walks along the plan; a restart of a reference stream, and T, begin a new plan."""
     lane, base, epoch, reached = Lane(), 0, 0, -math.inf
     drivers = {s.name for s in streams if s.source is None}.intersection(leads(streams))
@@ -95,7 +97,11 @@ def planned_lane(settings: SegmentationSettings, streams: list[Declared], trace:
         if isinstance(item, EpochStart):
             if drivers.intersection(item.streams):
                 end = int(max(reached, base))
-                for start in sorted(opened.keys() - closed):
+                if isinstance(settings, WindowSettings):
+                    steps = [start + (reached - start) // cadence * cadence for start in opened.keys() - closed]
+                    ends = [s.end for s in lane.closed]
+                    end = int(max([base, min(reached, item.at_ns), *steps, *ends]))
+                for start in sorted(s for s in opened.keys() - closed if s < end):
                     close(opened[start].kind, start, end, "reconnect", i)
                 if end < item.at_ns:
                     lane.closed.append(Segment("hole", end, item.at_ns, "reconnect", item.epoch, i))

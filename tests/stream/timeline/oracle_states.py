@@ -61,8 +61,10 @@ class Expected:
         self.history, self.taken = views_after_each(streams, self.trace)
         has_activity = any(s.modality is Modality.ACTIVITY for s in streams)
         policy = settings.segmentation
-        lane_of = utterance_lane if isinstance(policy, UtteranceSettings) and has_activity else planned_lane
-        self.lane = lane_of(policy, streams, self.trace, self.history)
+        if isinstance(policy, UtteranceSettings) and has_activity:
+            self.lane = utterance_lane(policy, streams, self.trace, self.history)
+        else:
+            self.lane = planned_lane(policy, streams, self.trace, self.history, settings.cadence_ns)
         self.revivals = [i for i in range(1, len(self.trace)) if self.lane.over[i - 1] and not self.lane.over[i]]
         self.fates = [self.fate(s) for s in self.lane.closed if s.kind != "hole"]
         self.provisionals = list(self.due_provisionals())

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from scene import ACTIVITY, AUDIO, VIDEO, WORDS, Scene, lines, utterances, windows
+from scene import ACTIVITY, AUDIO, VIDEO, WORDS, Scene, chunk, frame, lines, utterances, windows
 
 from stream.timeline.schedule import Windows, disjoint
 from stream.timeline.settings import WindowSettings
@@ -293,10 +293,32 @@ def test_behind_a_cut_the_newest_window_goes_on_alone_where_it_has_a_rest(
 ) -> None:
     scene = Scene(VIDEO, segmentation=windows(length, hop=hop))
     scene.bound(1500, "video")
-    scene.epoch(1, 0, "video")
+    scene.epoch(1, 1500, "video")
     before = len(scene.finals())
     scene.bound(rest[-1][1], "video")
     assert [(start, end) for _, start, end, _ in scene.finals()[before:]] == rest
+
+
+@pytest.mark.parametrize(("cadence", "cut", "first"), [(1000, 3400, "used"), (250, 3500, "late")])
+def test_a_window_is_cut_where_the_new_epoch_begins_but_for_what_was_shown(cadence: int, cut: int, first: str) -> None:
+    scene = Scene(VIDEO, AUDIO, segmentation=windows(1000), cadence=cadence)
+    scene.idle("video")
+    scene.bound(3600, "audio")
+    scene.push(chunk(3600, 3620))
+    scene.epoch(1, 3400, "video")
+    scene.push(frame(3400, epoch=1))
+    scene.bound(4000, "video", "audio")
+    assert scene.finals()[-2:] == [("window", 3000, cut, "reconnect"), ("window", cut, 4000, "window")]
+    assert (scene.decided["audio", 3600], scene.decided["video", 3400]) == ("used", first)
+
+
+def test_a_window_that_opened_behind_a_cut_begins_anew_without_it() -> None:
+    scene = Scene(VIDEO, AUDIO, segmentation=windows(1000))
+    scene.idle("video")
+    scene.bound(3600, "audio")
+    scene.epoch(1, 2500, "video")
+    scene.bound(4000, "video", "audio")
+    assert scene.finals()[-2:] == [("window", 2000, 3000, "window"), ("window", 3000, 4000, "window")]
 
 
 def test_a_line_in_a_hole_is_left_out_and_one_across_its_end_is_shortened() -> None:
