@@ -23,7 +23,7 @@ _ZEROS_NS = 10**15
 
 
 class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
-    """What befalls a session. The camera dies a third into each cycle, and clocks are reset at two thirds."""
+    """What befalls a session. The camera dies a third into each cycle for five seconds; clocks are reset at two thirds."""
 
     jitter_ns: int = 0
     """Arrivals are later by up to this, uniformly and each by itself: they overtake each other."""
@@ -35,6 +35,8 @@ class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
     """The camera's clock gains by this share."""
     resets: tuple[str, ...] = ()
     """Streams whose clocks are set to another zero."""
+    reset_when_back: bool = False
+    """The clocks are reset when the camera is there again instead."""
     cycle_ns: int = 60 * NS_PER_SECOND
 
 
@@ -47,6 +49,7 @@ DISTURBANCES = {
     "words_ahead": Disturbance(words_shift_ns=-10 * NS_PER_SECOND),
     "drift": Disturbance(drift=200e-6),
     "reset": Disturbance(resets=("video",)),
+    "camera_replaced": Disturbance(jitter_ns=50 * NS_PER_MS, camera_dies=True, resets=("video",), reset_when_back=True),
     "all": Disturbance(
         jitter_ns=50 * NS_PER_MS,
         words_shift_ns=2 * NS_PER_SECOND,
@@ -110,7 +113,8 @@ def _device(name: str, disturbance: Disturbance, length_ns: int, seed: int) -> I
         arrival_ns = end_ns + chance.randrange(disturbance.jitter_ns + 1)
         if dead and name == "video":
             continue
-        if name in disturbance.resets and (start_ns + cycle_ns // 3) // cycle_ns > resets:
+        reset_ns = cycle_ns // 3 + _DEAD_NS if disturbance.reset_when_back else cycle_ns * 2 // 3
+        if name in disturbance.resets and start_ns >= resets * cycle_ns + reset_ns:
             resets, zero_ns = resets + 1, chance.randrange(_ZEROS_NS)
         packet = TracePacket(
             stream=name,
