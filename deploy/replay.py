@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from deploy.inline import LoadedOperators, new_predictor
+from deploy.session.listening import speaking_track
 from deploy.session.submitting import amended
 from deploy.settings import EngineSettings
 from operators.interface import FaceEncoder
@@ -47,7 +48,7 @@ class Replay:
         self._engine = engine
         self._provisionals = head.provisionals
         timeline = head.timeline_settings()
-        self._aligner = Aligner(head.streams, timeline)
+        self._aligner = Aligner(head.streams, timeline, subject_of=speaking_track(timeline))
         self._predictor = new_predictor(head.session, operators, timeline, patience_s=0.0 if pace else engine.batch_patience_s)
         foreign = operators.identity.digest != head.model.digest
         self._encoder: FaceEncoder | None = operators.model.face_encoder if foreign else None

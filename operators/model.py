@@ -12,7 +12,7 @@ from torch import Tensor
 from operators.circumplex import place_of
 from operators.encoders.prosody import speech_features
 from operators.encoders.text import TextEncoder
-from operators.faces.speaker import load_speaker_weights
+from operators.faces.speaker_folder import load_speaker_weights
 from operators.faces.subject import subject_of
 from operators.fusion.decision import UNIFORM, Opinion, fuse_opinions
 from operators.heads import Head

@@ -89,11 +89,20 @@ class Subject(Checked, frozen=True, kw_only=True, omit_defaults=True):
     """Whose affect the prediction states."""
 
     method: Annotated[
-        typing.Literal["active-speaker", "largest-face", "unknown"],
-        Meta(description="how the subject was picked; largest-face is a fallback that does not know who speaks"),
+        typing.Literal["active-speaker", "largest-face", "unknown", "listener"],
+        Meta(
+            description="how the subject was picked; largest-face is a fallback that does not know who speaks; listener: the "
+            "person of a lane face:<track>"
+        ),
     ]
     track: Annotated[int, Meta(ge=0, description="the face track; absent where no face was picked")] | None = None
     certainty: Annotated[Share, Meta(description="probability that it is the subject; absent for fallbacks")] | None = None
+    licence: (
+        Annotated[
+            str, Meta(description="permitted use and licence of the weights that judged who is heard; absent where none did")
+        ]
+        | None
+    ) = None
 
 
 class SentimentEstimate(Checked, frozen=True, kw_only=True, omit_defaults=True):
@@ -165,7 +174,8 @@ class Result(Checked, frozen=True, kw_only=True, omit_defaults=True):
     lane: Annotated[
         str,
         Meta(
-            description="a row of segments that tile the timeline: 'speech', the utterances and the windows where nobody speaks"
+            description="a row of segments that tile the timeline: 'speech', the utterances and the windows where nobody "
+            "speaks; 'face:<track>', windows of a visible person who does not speak"
         ),
     ] = _written("speech")
     kind: Annotated[

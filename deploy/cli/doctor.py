@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from rich.text import Text
 
+    from operators.model_description import WeightsDescription
+
 State = Literal["well", "optional", "broken"]
 
 OLDEST_PYTHON = (3, 11)
@@ -211,8 +213,9 @@ def check_base_weights() -> Iterator[Finding]:
 
 
 def check_model() -> Iterator[Finding]:
-    """The model that ships: whole, and what each of its weights may be used for."""
+    """The model that ships and the speaker's weights beside it: whole, and what each of their weights may be used for."""
     import operators
+    from operators.faces.speaker_folder import DEFAULT_SPEAKER, WEIGHTS_FILE, load_speaker_weights, read_speaker_description
     from operators.model_description import read_description
     from operators.packaged_weights import check_digest
 
@@ -221,15 +224,20 @@ def check_model() -> Iterator[Finding]:
         description = read_description(folder)
         for name, weights in description.weights.items():
             check_digest(folder / name, weights.sha256)
-            yield Finding(
-                thing=name, state="well", found=f"as pinned, {weights.licence}; permitted use: {weights.use} ({weights.data})"
-            )
+            yield _as_pinned(name, weights)
+        load_speaker_weights()
+        yield _as_pinned(WEIGHTS_FILE, read_speaker_description(DEFAULT_SPEAKER).weights)
     except AffectstreamError as error:
         yield _broken("model", error)
         return
     yield Finding(
         thing="model", state="well", found=f"{description.name}; permitted use as a whole: {description.permitted_use}"
     )
+
+
+def _as_pinned(name: str, weights: WeightsDescription) -> Finding:
+    found = f"as pinned, {weights.licence}; permitted use: {weights.use} ({weights.data})"
+    return Finding(thing=name, state="well", found=found)
 
 
 def check_media() -> Iterator[Finding]:

@@ -108,6 +108,8 @@ def _words(result: Result) -> Text:
         return Text("(nothing is known of this stretch)", style="dim")
     if result.transcript is not None and result.transcript.text:
         return Text(printable(result.transcript.text))
+    if result.lane != "speech":
+        return Text(f"(listens: {printable(result.lane)})", style="dim")
     if text is not None and text.rejected:
         return Text("(words were not understood)", style="dim")
     if text is not None and text.state == "pending":

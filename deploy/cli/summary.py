@@ -53,9 +53,9 @@ class Tally:
         self._finals: dict[tuple[int, str, int], Prediction] = {}
 
     def add(self, prediction: Prediction) -> None:
-        """Counts a final or amended prediction."""
+        """Counts a final or amended prediction of the speech lane; what listeners show is not summed up with it."""
         result = prediction.result
-        if result.status in ("final", "amended"):
+        if result.lane == "speech" and result.status in ("final", "amended"):
             self._finals[result.source_epoch, result.lane, result.start_ns] = prediction
 
     @property

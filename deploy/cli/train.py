@@ -17,6 +17,7 @@ Output = Annotated[
 ]
 NEW_MODEL = Path("model")
 """Where a part goes when nobody says: in the folder one is in."""
+NEW_SPEAKER = Path("speaker")
 Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Times through the data.")]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 ...")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
@@ -90,6 +91,20 @@ def fusion(
     from operators.training.fusion import train_fusion
 
     _show(train_fusion(data, output, seed=seed, track=track), output)
+
+
+@app.command()
+def speaker(
+    data: Annotated[Path, typer.Option("--data", help="GRID: the folder with clips *.mpg of people who talk.")],
+    output: Annotated[Path, typer.Option("--output", help="The folder for its weights, description and card.")] = NEW_SPEAKER,
+) -> None:
+    """Who of several people is heard, on clips of GRID composed side by side: minutes."""
+    _one_thread()
+    from operators.training.speaker import train_speaker
+
+    _show(
+        {f"{group}: {name}": value for group, of in train_speaker(data, output).items() for name, value in of.items()}, output
+    )
 
 
 def _one_thread() -> None:

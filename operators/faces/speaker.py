@@ -8,22 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from operators.faces.mouths import SIDE
-from operators.packaged_weights import check_digest
-from stream.errors import ModelFolderError
 from stream.timeline.packets import Mouths
 from stream.timeline.time import NS_PER_MS, NS_PER_SAMPLE, SAMPLE_RATE, Span
 
-WEIGHTS: Final = Path(__file__).parent.parent / "weights" / "speaker" / "speaker.safetensors"
-_DIGEST: Final = "73d35da9adcbf176f2ceb949ed327f3e3ea1ff741f1c087c2d8559b9bafde458"
 STEP_NS: Final = 40 * NS_PER_MS
 """The grid on which mouths and sound are compared: 25 a second, the usual frame rate; other rates are interpolated."""
 _HOP: Final = 160
@@ -61,39 +54,18 @@ class SpeakerWeights(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The two projections, float32 (126, d) of mouths and (50, d) of sound, and what a score means.
 
     `gain` is by how much a step of the grid makes a difference of scores more certain, `level` the score that speaks neither
-    for a face nor against it.
+    for a face nor against it. `licence` is the permitted use and the licence of what they were fitted on.
     """
 
     mouth: np.ndarray
     sound: np.ndarray
     gain: float
     level: float
+    licence: str | None = None
 
 
 MOUTH_DIM: Final = 126
 SOUND_DIM: Final = len(_SOUND_OFFSETS) * _CEPSTRA
-
-
-@cache
-def load_speaker_weights() -> SpeakerWeights:
-    """The weights that ship, checked. Raises `ModelFolderError` that names the file or the tensor."""
-    check_digest(WEIGHTS, _DIGEST, fix="install affectstream anew")
-    return read_speaker_weights(WEIGHTS)
-
-
-def read_speaker_weights(path: Path) -> SpeakerWeights:
-    """Weights out of a file. Raises `ModelFolderError` that names the file or the tensor."""
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelFolderError(f"weights file {path}", found=str(error), expected="safetensors") from error
-    count = tensors["mouth"].shape[-1] if "mouth" in tensors else 0
-    for name, shape in {"mouth": (MOUTH_DIM, count), "sound": (SOUND_DIM, count), "certainty": (2,)}.items():
-        found = tensors[name].shape if name in tensors else "nothing"
-        if found != shape:
-            raise ModelFolderError(f"tensor {name} of {path}", found=str(found), expected=str(shape))
-    gain, level = map(float, tensors["certainty"])
-    return SpeakerWeights(mouth=tensors["mouth"], sound=tensors["sound"], gain=gain, level=level)
 
 
 def certainties(

@@ -15,7 +15,8 @@ def subject_of(segment: SegmentInput, weights: SpeakerWeights, settings: Speaker
     """The subject of a segment; None where nobody was looked for or seen.
 
     Where somebody speaks and mouths could be followed, it is the face that is most likely heard, or unknown where that is
-    less certain than `settings` wants. In silence, with one face and without frames enough it is the largest face.
+    less certain than `settings` wants; either way with the licence of the weights that told it. In silence, with one face and
+    without frames enough it is the largest face.
     """
     settings = settings or SpeakerSettings()
     largest = subject_track(segment)
@@ -26,8 +27,8 @@ def subject_of(segment: SegmentInput, weights: SpeakerWeights, settings: Speaker
         return Subject(method="largest-face", track=largest)
     track = max(certain, key=lambda each: (certain[each], -each))
     if certain[track] < settings.certain:
-        return Subject(method="unknown")
-    return Subject(method="active-speaker", track=track, certainty=certain[track])
+        return Subject(method="unknown", licence=weights.licence)
+    return Subject(method="active-speaker", track=track, certainty=certain[track], licence=weights.licence)
 
 
 def speaker_certainties(

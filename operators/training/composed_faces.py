@@ -76,9 +76,13 @@ def compose(left: Sequence[np.ndarray], right: Sequence[np.ndarray], sizes: tupl
 
 
 def write_film(path: Path, pictures: Iterator[np.ndarray], samples: np.ndarray | None = None) -> None:
-    """A film of uint8 (h, w, 3) pictures at 25 a second, H.264, with int16 (n,) samples at 16 kHz where given."""
+    """A film of uint8 (h, w, 3) pictures at 25 a second, H.264, with int16 (n,) samples at 16 kHz where given.
+
+    The same pictures give the same film but for its container's identifier: without macroblock trees, by which x264 gives one
+    film in three to ten other bits (with any number of threads; not without its assembler), and so another mouth in some.
+    """
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "veryfast"})
+        video = container.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "veryfast", "mbtree": "0"})
         audio = container.add_stream("flac", rate=16_000, layout="mono") if samples is not None else None
         video.pix_fmt = "yuv420p"
         for number, picture in enumerate(pictures):

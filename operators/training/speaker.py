@@ -1,13 +1,9 @@
-"""Fits the active speaker's projections on talking faces of GRID, and judges them on pairs of people they were not fitted on.
-
-`python -m operators.training.speaker DATA OUTPUT` writes the weights into the folder OUTPUT and prints the figures.
-"""
+"""Fits the active speaker's projections on talking faces of GRID, and judges them on people they were not fitted on."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-import json
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +13,8 @@ import msgspec
 import numpy as np
 from safetensors.numpy import save_file
 
+from operators.evaluation.bootstrap import bootstrap_intervals
+from operators.evaluation.metrics import expected_calibration_error
 from operators.faces.speaker import (
     MOUTH_DIM,
     SOUND_DIM,
@@ -29,7 +27,10 @@ from operators.faces.speaker import (
     sound_features,
     visible_steps,
 )
+from operators.faces.speaker_folder import WEIGHTS_FILE, SpeakerDescription, write_speaker_description
+from operators.model_description import WeightsDescription
 from operators.training.composed_faces import SIDES, Clip, View, read_clips
+from operators.training.speaker_card import speaker_card
 from stream.timeline.packets import Mouths
 from stream.timeline.time import NS_PER_SAMPLE, from_seconds
 
@@ -38,6 +39,8 @@ RIDGE: Final = 0.05
 """Added to the variances as a share of their mean: 9 clips have few frames for 126 dimensions."""
 SAME_PERSON: Final = (frozenset({"id2_vcd_swwp2s", "pwij3p"}),)
 """Clips of one speaker, as far as one can see: neither is trained on where the other is judged."""
+RESAMPLES: Final = 200
+"""Of the bootstrap over pairs: there are 55 of them."""
 SPANS_S: Final = ((0.0, 3.0), (0.4, 2.4), (0.6, 2.1), (0.6, 1.6), (1.0, 2.0))
 """What of a clip is judged: all of it, and shorter parts with speech."""
 
@@ -125,7 +128,8 @@ def figures(cases: Sequence[Case], certainties: np.ndarray, certain: float) -> d
     one = np.array([case.speaker is not None for case in cases])
     truth = np.array([_place(case) for case in cases])
     best = certainties[:, :2].argmax(1)
-    sure = certainties[:, :2].max(1) >= certain
+    certainty = certainties[:, :2].max(1)
+    sure = certainty >= certain
     right = best == truth
     return {
         "cases": int(one.sum()),
@@ -133,7 +137,29 @@ def figures(cases: Sequence[Case], certainties: np.ndarray, certain: float) -> d
         "sure": float(sure[one].mean()),
         "right_where_sure": float(right[one & sure].mean()),
         "named_where_neither_speaks": float(sure[~one].mean()) if (~one).any() else 0.0,
+        "calibration_error": expected_calibration_error(certainty[one], right[one]),
     }
+
+
+def with_intervals(cases: Sequence[Case], certainties: np.ndarray, certain: float) -> dict[str, float]:
+    """The figures, those of right and sure with their 95 % intervals by a bootstrap over pairs, whose cases are alike."""
+    rows_of: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for k, case in enumerate(cases):
+        rows_of[case.pair].append(k)
+    pairs = list(rows_of.values())
+
+    def measure(drawn: np.ndarray) -> dict[str, float]:
+        rows = [row for pair in drawn for row in pairs[pair]]
+        found = figures([cases[row] for row in rows], certainties[rows], certain)
+        return {name: found[name] for name in ("right", "sure", "right_where_sure")}
+
+    intervals = bootstrap_intervals(measure, len(pairs), resamples=RESAMPLES)
+    found = {}
+    for name, value in figures(cases, certainties, certain).items():
+        found[name] = value
+        if name in intervals:
+            found[f"{name}_low"], found[f"{name}_high"] = intervals[name]
+    return found
 
 
 def features_of(clips: Sequence[Clip]) -> Features:
@@ -155,24 +181,43 @@ def cross_fitted(cases: Sequence[Case]) -> np.ndarray:
 
 
 def train_speaker(data: Path, output: Path) -> dict[str, dict[str, float]]:
-    """Writes `speaker.safetensors` into `output`; the figures by span, cross-validated over pairs of clips."""
+    """Writes weights, description and card into the folder `output`; the figures by span, size and place, cross-validated.
+
+    Raises `DatasetError` where there are too few clips.
+    """
     clips = read_clips(data)
     features = features_of(clips)
     cases = cases_of(clips, features)
     probabilities = cross_fitted(cases)
-    report = {}
     groups: dict[str, list[int]] = defaultdict(list)
     for k, case in enumerate(cases):
         groups["all"].append(k)
-        groups[f"span {case.span_s[0]} to {case.span_s[1]} s"].append(k)
+        groups[f"{case.span_s[0]:g} to {case.span_s[1]:g} s"].append(k)
         if case.span_s == SPANS_S[0]:
-            groups[f"3 s, sizes {case.sizes[0]} and {case.sizes[1]}, first {case.first_side}"].append(k)
-    for name, chosen in groups.items():
-        report[name] = figures([cases[k] for k in chosen], probabilities[chosen], SpeakerSettings().certain)
+            groups[f"3 s, sizes {case.sizes[0]:g} and {case.sizes[1]:g}, first {case.first_side}"].append(k)
+            for name in case.pair:
+                groups[f"3 s, pairs with {name}"].append(k)
+    certain = SpeakerSettings().certain
+    report = {
+        name: with_intervals([cases[k] for k in chosen], probabilities[chosen], certain) for name, chosen in groups.items()
+    }
     mouth, sound = fit_projections(clips, features)
     output.mkdir(parents=True, exist_ok=True)
     certainty = np.array(fit_certainty(cases), np.float32)
-    save_file({"mouth": mouth, "sound": sound, "certainty": certainty}, output / "speaker.safetensors")
+    save_file({"mouth": mouth, "sound": sound, "certainty": certainty}, output / WEIGHTS_FILE)
+    description = SpeakerDescription(
+        format=1,
+        weights=WeightsDescription(
+            sha256=hashlib.sha256((output / WEIGHTS_FILE).read_bytes()).hexdigest(),
+            licence="CC BY 4.0, as stated by a derivative",
+            use="any",
+            data=f"GRID, {len(clips)} clips",
+        ),
+        metrics={name: {figure: round(value, 4) for figure, value in values.items()} for name, values in report.items()},
+        command="affectstream train speaker --data DIR",
+    )
+    write_speaker_description(output, description)
+    (output / "card.md").write_text(speaker_card(description), encoding="utf-8")
     return report
 
 
@@ -227,7 +272,3 @@ def _grid(clip: Clip) -> np.ndarray:
 
 def _steps(mouths: Mouths) -> int:
     return int(mouths.times_ns[-1] // STEP_NS) + 1
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(train_speaker(Path(sys.argv[1]), Path(sys.argv[2])), indent=1) + "\n")

@@ -32,6 +32,7 @@ def test_a_healthy_machine(affectstream: Callable[..., Any], monkeypatch: pytest
     things = {finding.thing: finding.state for finding in looked_at}
     for thing in ("Python", "OpenCV", "PyTorch", "FFmpeg", "ZeroMQ", "weights of silero_vad"):
         assert things[thing] == "well"
+    assert "permitted use: any (GRID, 11 clips)" in " ".join(outcome.out.split())
 
 
 def test_what_is_broken_is_counted_with_its_way_out(affectstream: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

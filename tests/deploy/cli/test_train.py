@@ -11,7 +11,7 @@ import pytest
 
 @pytest.mark.parametrize(
     ("part", "named"),
-    [("face", "faces48.npz"), ("speech", "clips.csv"), ("text", "segments.csv"), ("fusion", "clips.csv")],
+    [("face", "faces48.npz"), ("speech", "clips.csv"), ("text", "segments.csv"), ("fusion", "clips.csv"), ("speaker", "*.mpg")],
     ids=str,
 )
 def test_missing_data_is_one_line_and_the_users_to_mend(
@@ -31,5 +31,5 @@ def test_help_names_the_parts_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for part in ("face", "speech", "text", "fusion"):
+    for part in ("face", "speech", "text", "fusion", "speaker"):
         assert part in done.stdout

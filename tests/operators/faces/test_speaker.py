@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from operators.faces import speaker
-from operators.faces.speaker import SpeakerSettings, SpeakerWeights, certainties, lagged_fit, load_speaker_weights
+from operators.faces.speaker import SpeakerSettings, SpeakerWeights, certainties, lagged_fit
+from operators.faces.speaker_folder import DEFAULT_SPEAKER, WEIGHTS_FILE, load_speaker_weights, read_speaker_weights
 from stream.errors import ModelFolderError
 from stream.timeline.packets import Mouths
 from stream.timeline.time import NS_PER_MS, NS_PER_SECOND, SAMPLE_RATE
@@ -147,11 +149,25 @@ def test_the_fit_is_highest_where_one_follows_the_other() -> None:
         assert fit.max() > 0.8
 
 
-def test_the_weights_that_ship_are_as_pinned() -> None:
+def test_the_weights_that_ship_are_as_pinned_and_state_their_licence() -> None:
     shipped = load_speaker_weights()
+    assert shipped.licence == "any (CC BY 4.0, as stated by a derivative)"
     assert shipped.mouth.shape == (speaker.MOUTH_DIM, shipped.sound.shape[1])
     assert shipped.sound.shape[0] == speaker.SOUND_DIM
     assert shipped.gain > 0
+
+
+def test_a_folder_of_weights_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match=r"speaker\.yaml"):
+        load_speaker_weights(tmp_path)
+    shutil.copytree(DEFAULT_SPEAKER, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / WEIGHTS_FILE).open("ab") as file:
+        file.write(b"0")
+    with pytest.raises(ModelFolderError, match=r"speaker\.safetensors: found SHA-256"):
+        load_speaker_weights(tmp_path)
+    (tmp_path / "speaker.yaml").write_text("format: 2\n")
+    with pytest.raises(ModelFolderError, match=r"speaker\.yaml"):
+        load_speaker_weights(tmp_path)
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
@@ -159,10 +175,10 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     tensors = {"mouth": np.zeros((126, 2), np.float32), "sound": np.zeros((50, 2), np.float32)}
     save_file(tensors, path)
     with pytest.raises(ModelFolderError, match="tensor certainty"):
-        speaker.read_speaker_weights(path)
+        read_speaker_weights(path)
     save_file(tensors | {"certainty": np.ones(2, np.float32), "sound": np.zeros((50, 3), np.float32)}, path)
     with pytest.raises(ModelFolderError, match="tensor sound"):
-        speaker.read_speaker_weights(path)
+        read_speaker_weights(path)
     path.write_bytes(b"nothing")
     with pytest.raises(ModelFolderError, match="expected safetensors"):
-        speaker.read_speaker_weights(path)
+        read_speaker_weights(path)

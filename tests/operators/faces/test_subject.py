@@ -12,7 +12,7 @@ from stream.prediction import Subject
 from stream.timeline.packets import Face, Faces, Mouths
 from stream.timeline.time import NS_PER_SECOND
 
-WEIGHTS = SpeakerWeights(mouth=np.zeros((126, 1)), sound=np.zeros((50, 1)), gain=1.0, level=0.1)
+WEIGHTS = SpeakerWeights(mouth=np.zeros((126, 1)), sound=np.zeros((50, 1)), gain=1.0, level=0.1, licence="any")
 SPEECH = SegmentInput(
     kind="utterance",
     status="final",
@@ -59,9 +59,9 @@ def test_the_largest_in_most_frames_and_the_oldest_of_equals() -> None:
 @pytest.mark.parametrize(
     ("certain", "expected"),
     [
-        ({1: 0.9, 2: 0.05}, Subject(method="active-speaker", track=1, certainty=0.9)),
-        ({1: 0.1, 2: 0.8}, Subject(method="active-speaker", track=2, certainty=0.8)),
-        ({1: 0.5, 2: 0.45}, Subject(method="unknown")),
+        ({1: 0.9, 2: 0.05}, Subject(method="active-speaker", track=1, certainty=0.9, licence="any")),
+        ({1: 0.1, 2: 0.8}, Subject(method="active-speaker", track=2, certainty=0.8, licence="any")),
+        ({1: 0.5, 2: 0.45}, Subject(method="unknown", licence="any")),
         ({}, Subject(method="largest-face", track=2)),
     ],
 )

@@ -3,11 +3,13 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from operators.faces.speaker import MOUTH_DIM, SOUND_DIM
-from operators.training.composed_faces import Clip, View, compose, read_clips
+from operators.faces.speaker_folder import DEFAULT_SPEAKER, read_speaker_description
+from operators.training.composed_faces import Clip, View, compose, read_clips, write_film
 from operators.training.speaker import (
     SPANS_S,
     Case,
@@ -18,7 +20,9 @@ from operators.training.speaker import (
     figures,
     fit_certainty,
     fit_projections,
+    with_intervals,
 )
+from operators.training.speaker_card import speaker_card
 from stream.errors import DatasetError
 from stream.timeline.packets import Mouths
 
@@ -72,7 +76,34 @@ def test_figures_count_what_they_say() -> None:
         "sure": 0.75,
         "right_where_sure": pytest.approx(2 / 3),
         "named_where_neither_speaks": 1.0,
+        "calibration_error": pytest.approx((0.1 + 0.5 + 2 * 0.325) / 4),  # .85 and .8 share a bin
     }
+
+
+def test_intervals_are_over_pairs_whose_cases_are_alike() -> None:
+    cases = [case(pair, 0, 0, speaker) for pair in (("a", "b"), ("c", "d")) for speaker in (0, 1)] * 50
+    probabilities = np.array([[0.9, 0.1, 0], [0.1, 0.9, 0], [0.1, 0.9, 0], [0.9, 0.1, 0]] * 50)
+    found = with_intervals(cases, probabilities, 0.8)
+    assert (found["right"], found["right_low"], found["right_high"]) == (0.5, 0.0, 1.0)
+
+
+def test_the_same_pictures_give_the_same_film(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 80, 3)).astype(np.uint8)
+    films = set()
+    for k in range(3):
+        path = tmp_path / f"{k}.mkv"
+        write_film(path, (np.roll(noise, 2 * n, axis=1) for n in range(12)))
+        with av.open(str(path)) as container:
+            films.add(b"".join(bytes(packet) for packet in container.demux(video=0)))
+    assert len(films) == 1
+
+
+def test_a_card_tells_use_licence_figures_and_command() -> None:
+    shipped = read_speaker_description(DEFAULT_SPEAKER)
+    card = (DEFAULT_SPEAKER / "card.md").read_text()
+    assert card == speaker_card(shipped)
+    for told in ("## Out of scope", "CC BY 4.0", "pairs with bbaf2n", "affectstream train speaker", "## Limits"):
+        assert told in card
 
 
 def test_people_are_composed_beside_each_other() -> None:
