@@ -116,7 +116,10 @@ def read_trace(path: Path) -> Trace:
     if not lines:
         raise SourceError(f"trace {path}", found="nothing", expected="a header, then a packet a line")
     header = _header(path, lines[0][1])
-    return Trace(header=header, events=list(_events(path, header, lines[1:])))
+    trace = Trace(header=header, events=list(_events(path, header, lines[1:])))
+    if not trace.packets:
+        raise SourceError(f"trace {path}", found="no packet", expected="a packet a line after the header")
+    return trace
 
 
 def write_trace(trace: Trace, path: Path) -> None:

@@ -57,6 +57,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         ([], "found nothing"),
+        ([HEAD], "found no packet"),
         (['{"trace": 2, "window_ns": 1, "streams": {"video": {}}}'], "line 1: found format 2"),
         (['{"window_ns": 0, "streams": {"video": {}}}'], "positive window_ns"),
         (["not json"], "line 1: found JSON"),
