@@ -75,6 +75,8 @@ class InlineSession:
         notify: Callable[[SessionNotice], None] | None = None,
     ) -> None:
         self.id = session
+        self.listeners = [] if notify is None else [notify]
+        """Called with each notice, by the session's threads: they must not wait."""
         self._recorder = recorder
         self._owned = operators if owns_operators else None
         self.duration_ns = source.duration_ns
@@ -110,7 +112,7 @@ class InlineSession:
                 recorder=recorder,
                 live=live,
                 shedding=settings.shedding,
-                notify=notify,
+                notify=self._tell,
             ),
             pace=self._pace if pace == "realtime" else None,
         )
@@ -140,6 +142,11 @@ class InlineSession:
     def recording_failure(self) -> str | None:
         """One line where the session is recorded and that failed, or something had to be left out."""
         return None if self._recorder is None else self._recorder.failure
+
+    @property
+    def recording_busy_ns(self) -> int:
+        """CPU time of the recorder's own thread."""
+        return 0 if self._recorder is None else self._recorder.busy_ns
 
     def __iter__(self) -> Iterator[Prediction]:
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
@@ -180,6 +187,10 @@ class InlineSession:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _tell(self, notice: SessionNotice) -> None:
+        for listener in self.listeners:
+            listener(notice)
 
     def _pace(self, arrival_ns: int) -> bool:
         """In real time, waits until the wall clock has come to `arrival_ns`; False once the session is stopped."""

@@ -82,7 +82,7 @@ def analyze(
     """
     from deploy.cli import terminal
     from deploy.cli.lines import STDOUT, LineWriter
-    from deploy.cli.running import announced, predictions_of
+    from deploy.cli.running import announced, line_of, predictions_of
     from deploy.cli.summary import figures_of, print_summary
     from deploy.cli.view import PredictionView
     from stream.errors import SourceCutError
@@ -119,9 +119,15 @@ def analyze(
                 )
             )
         lines = stack.enter_context(LineWriter(output, source=source)) if output is not None else None
+
+        def print_line(line: str | None) -> None:
+            if line is not None:
+                terminal.print_notice(human, line)
+
         for line in running.notices:
-            terminal.print_notice(human, line)
+            print_line(line)
         view = PredictionView(human, moving, position_ns=lambda: running.position_ns, duration_ns=running.duration_ns)
+        running.listeners.append(lambda notice: print_line(line_of(notice)))
         interrupted = False
         try:
             with announced(running, publisher) as announce, closing(predictions_of(running)) as predictions, view:

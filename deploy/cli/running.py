@@ -10,9 +10,11 @@ import msgspec
 
 from deploy.cli.terminal import printable
 from stream.prediction import Prediction
+from stream.timeline.time import NS_PER_SECOND
 
 if TYPE_CHECKING:
     from deploy.inline import InlineSession
+    from deploy.session.submitting import SessionNotice
     from stream.publishing.publisher import Publisher
 
 
@@ -23,13 +25,17 @@ def predictions_of(session: InlineSession) -> Generator[Prediction, None, None]:
 
 @contextmanager
 def announced(session: InlineSession, publisher: Publisher | None) -> Iterator[Callable[[Prediction], object]]:
-    """Publishes the session's start and its end or failure around what is published inside."""
+    """Publishes the session's start and its end or failure around what is published inside, and its notices."""
     if publisher is None:
         yield _nothing
         return
     from stream.publishing.wire import SessionEvent
 
+    def tell(notice: SessionNotice) -> None:
+        publisher.publish(SessionEvent(session=session.id, **msgspec.structs.asdict(notice)))
+
     publisher.publish(SessionEvent(session=session.id, event="started"))
+    session.listeners.append(tell)
     try:
         yield publisher.publish
     except KeyboardInterrupt:
@@ -41,6 +47,19 @@ def announced(session: InlineSession, publisher: Publisher | None) -> Iterator[C
         publisher.publish(SessionEvent(session=session.id, event="failed", detail=printable(str(error))))
         raise
     publisher.publish(SessionEvent(session=session.id, event="ended", summary=msgspec.to_builtins(session.summary)))
+
+
+def line_of(notice: SessionNotice) -> str | None:
+    """A notice for people, in one line; None for what the summary counts anyway."""
+    at_s = notice.start_ns / NS_PER_SECOND
+    match notice.event:
+        case "sheds":
+            return f"{at_s:.1f} s: {notice.detail}; left out: {notice.step}"
+        case "hole":
+            return f"{at_s:.1f} s: nothing until {(notice.end_ns or 0) / NS_PER_SECOND:.1f} s"
+        case "stream-idle" | "stream-back":
+            return f"{at_s:.1f} s: {notice.stream} is {'idle' if notice.event == 'stream-idle' else 'back'}"
+    return None
 
 
 def _nothing(_: Prediction) -> None:

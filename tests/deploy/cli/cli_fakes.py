@@ -89,6 +89,7 @@ class FakeSession:
     notices: tuple[str, ...] = ()
 
     def __init__(self, steps: tuple[Prediction | BaseException, ...], session: str, cut: str | None) -> None:
+        self.listeners: list[Any] = []
         self.id = session
         self.position_ns = 0
         self.closed = False
