@@ -61,6 +61,7 @@ def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_pa
             "model": None,
             "transcriber": "moonshine",
             "session": "x",
+            "settings": None,
             "record": None,
         },
         {
@@ -72,6 +73,7 @@ def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_pa
             "model": tmp_path,
             "transcriber": "whisper",
             "session": None,
+            "settings": None,
             "record": Path("a.mcap"),
         },
     ]
