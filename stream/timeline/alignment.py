@@ -83,7 +83,7 @@ class Aligner:
         if isinstance(item, Packet):
             if self._take_packet(item, outputs):
                 self._settle(outputs)
-            if self._retained[item.stream].span_ns > self._retention_ns:
+            if self._retained[item.stream].span_ns > self._retention_ns and not self._is_left_alone(item.stream):
                 raise self._retention_error(item.stream)
         elif isinstance(item, Bound):
             if self._take_bound(marks.stream(item.stream), item.bound_ns):
@@ -285,6 +285,10 @@ class Aligner:
                 if waiting and waiting[0].start_ns < decided_ns:
                     decided_ns = waiting[0].start_ns
             outputs += self._listeners.due(decided_ns, self._now_ns)
+
+    def _is_left_alone(self, name: str) -> bool:
+        """Whether it is words while all else is silent: a few a second, which wait for whatever comes back."""
+        return self._marks.data_ns == FOREVER_NS and self._marks.stream(name).modality is Modality.TEXT
 
     def _retention_error(self, name: str) -> TimelineError:
         holding = self._marks.holding

@@ -112,9 +112,8 @@ class LiveDoor:
         self._fire(arrival_ns)
         if source.ended:
             self._revive(source)
-        source.arrival_ns = arrival_ns
         if source.idle:
-            source.idle = False
+            source.idle, source.alive_ns = False, arrival_ns
             self._give(StreamActive(stream=stream, at_ns=arrival_ns))
         packet = Stamped(stream, sequence, stamp_ns, length_ns, make, arrival_ns)
         if source.device is not None:
@@ -176,7 +175,7 @@ class LiveDoor:
 
     def _falls_idle(self, source: LiveSource, arrival_ns: int) -> bool:
         """Whether it has given nothing for long, now that another one has, and nothing of it waits here."""
-        quiet = source.waited_for and arrival_ns - source.arrival_ns >= self._settings.idle_after_ns
+        quiet = source.waited_for and arrival_ns - source.alive_ns >= self._settings.idle_after_ns
         return quiet and not source.holds
 
     def _take(self, decided: Sequence[Converted | Damaged]) -> None:
@@ -205,6 +204,7 @@ class LiveDoor:
             if place is None:
                 self.refused[source.name] += 1
             else:
+                source.alive_ns = self._now_ns
                 self._given.append(DoorItem(converted.packet.make(place), self._now_ns, place.uncertainty_ns))
 
     def _revive(self, source: LiveSource) -> None:
@@ -213,6 +213,7 @@ class LiveDoor:
         if device is not None and all(s.ended for s in self._sources.values() if s.device is device):
             device.restart()
         source.revive()
+        source.alive_ns = self._now_ns
 
     def _begin_epoch(self, new: Sequence[Converted]) -> None:
         """The streams of a device whose clock was reset, or one that was connected anew, begin a source epoch."""

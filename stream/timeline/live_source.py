@@ -38,7 +38,8 @@ class LiveSource:
         self.device = device
         self.turn = device.turn if device else 0
         self.epoch = 0
-        self.arrival_ns = start_ns
+        self.alive_ns = start_ns
+        """When it last gave something, or became active: what is refused does not keep it alive."""
         self.idle = False
         self.ended = False
         self.bound_ns = NEVER_NS

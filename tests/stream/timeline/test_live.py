@@ -346,3 +346,20 @@ def test_the_aligner_takes_all_that_the_door_gives(made: list[Call]) -> None:
     for name, counts in aligner.ledger.summary().items():
         assert counts.dropped == {}, name
         assert counts.pending == 0
+
+
+def test_a_stream_whose_stamps_are_worth_nothing_holds_nobody_up() -> None:
+    """It is idle between its tries, and what others give becomes final."""
+    scene = LiveScene([VIDEO, AUDIO])
+    declared = [StreamDeclaration(name=s.name, modality=s.modality) for s in (VIDEO, AUDIO)]
+    aligner = Aligner(declared, TimelineSettings(segmentation=WindowSettings()))
+    scene.run(0, 4 * S, "video", "audio")
+    for n in range(200, 3_000):
+        scene.ahead_ns["video"] = n * n * 7_919 % 100_003 * S
+        scene.run(n * CHUNK_NS, (n + 1) * CHUNK_NS, "audio")
+        scene.push("video", (n + 1) * CHUNK_NS)
+    for item, arrival_ns, _ in scene.given:
+        aligner.push(item, arrival_ns)
+    assert scene.door.refused["video"] > 2_700
+    assert scene.door.waiting < 20
+    assert aligner.ledger.summary()["audio"].used > 55 * 50

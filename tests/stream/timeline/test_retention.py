@@ -9,7 +9,7 @@ from trace_strategies import Blank
 
 from stream.errors import TimelineError
 from stream.timeline.alignment import Aligner
-from stream.timeline.packets import Bound, Item, Modality, StreamIdle, VideoFrame, Word
+from stream.timeline.packets import Bound, Item, Modality, StreamActive, StreamIdle, VideoFrame, Word
 from stream.timeline.settings import LineSettings, SegmentationSettings, TimelineSettings, UtteranceSettings, WindowSettings
 from stream.timeline.time import NS_PER_SECOND, Span
 from stream.timeline.watermark import StreamDeclaration
@@ -66,6 +66,15 @@ def test_words_that_never_come_hold_back_for_their_lateness_and_the_amendment(po
     aligner.push(Word(stream="text", sequence=0, start_ns=0, end_ns=S, text="so"), 0)
     feed(aligner, frames(300))
     assert aligner.ledger.summary()["text"].used == 1
+
+
+def test_words_alone_wait_for_what_comes_back() -> None:
+    aligner = Aligner([VIDEO, TEXT], TimelineSettings(segmentation=WindowSettings()))
+    aligner.push(StreamIdle(stream="video", at_ns=0), 0)
+    feed(aligner, [(Word(stream="text", sequence=k, start_ns=k * S, end_ns=k * S + 9, text="so"), k * S) for k in range(60)])
+    aligner.push(StreamActive(stream="video", at_ns=60 * S), 60 * S)
+    feed(aligner, [(Bound(stream=name, bound_ns=70 * S), 60 * S) for name in ("text", "video")])
+    assert aligner.ledger.summary()["text"].used == 60
 
 
 def aligner_limit(policy: SegmentationSettings) -> int:
