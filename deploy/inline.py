@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from deploy.loaded_operators import LoadedOperators, TranscriberName
-from deploy.recording import check_target, record_to
+from deploy.recording import check_target, keep_newest, record_to
 from deploy.session.engine import Session, SessionPlan
 from deploy.session.predicting import Predictor
 from deploy.session.recorder import ThreadedRecorder
@@ -24,6 +24,7 @@ from deploy.session_parts import declarations, live_reading, segmentation, strea
 from deploy.settings import Settings
 from stream.errors import SettingsError
 from stream.prediction import Prediction
+from stream.recording.ring import Ring
 from stream.recording.schemas import RecordingEnd, RecordingHead, segmentation_name
 from stream.sources.address import Address, Kind
 from stream.sources.media import MediaSource
@@ -72,12 +73,14 @@ class InlineSession:
         predict: bool,
         owns_operators: bool,
         recorder: ThreadedRecorder | None,
+        ring: Ring | None = None,
         notify: Callable[[SessionNotice], None] | None = None,
     ) -> None:
         self.id = session
         self.listeners = [] if notify is None else [notify]
         """Called with each notice, by the session's threads: they must not wait."""
         self._recorder = recorder
+        self._ring = ring
         self._owned = operators if owns_operators else None
         self.duration_ns = source.duration_ns
         self._media = source
@@ -171,12 +174,28 @@ class InlineSession:
             if self._recorder is not None:
                 self._recorder.finish(_recording_end(self._summary, complete))
 
+    def keep(self, path: str | Path) -> None:
+        """Writes the last minutes of a live session as a recording, while it runs or before it is closed.
+
+        Raises `SettingsError` where none are kept, `RecordingError` where the file can't be written.
+        """
+        self.check_kept().save(path)
+
+    def check_kept(self) -> Ring:
+        """The ring. Raises `SettingsError` where the session has none."""
+        if self._ring is None:
+            fix = "a session that is recorded as a whole needs none; others: --live"
+            raise SettingsError("the last minutes of a session", found="none kept", expected="a live session", fix=fix)
+        return self._ring
+
     def close(self) -> None:
         """Stops the session, frees its sources and ends the operators that were loaded for it alone."""
         self._stopped.set()
         self._session.stop()
         if self._recorder is not None:
             self._recorder.close()
+        if self._ring is not None:
+            self._ring.close()
         for source in self._sources:
             source.close()
         if self._owned is not None:
@@ -248,8 +267,9 @@ def open_session(
         check_target(record, source, transcript)
     loaded = operators or LoadedOperators(model, transcriber=transcriber)
     name = session or uuid.uuid4().hex[:12]
-    recorder = None
-    if record is not None:
+    recorder, ring = None, None
+    is_live = pace in ("live", "as-if-live")
+    if record is not None or (is_live and chosen.ring is not None):
         head = RecordingHead(
             session=name,
             source=Address.of(source).shown,
@@ -261,7 +281,10 @@ def open_session(
             model=loaded.identity,
             transcriber=loaded.transcriber,
         )
-        recorder = record_to(record, head, transcript=transcript, media=media)
+        if record is not None:
+            recorder = record_to(record, head, transcript=transcript, media=media, waits=not is_live)
+        elif chosen.ring is not None:
+            ring, recorder = keep_newest(head, chosen.ring, media=media)
     return InlineSession(
         media,
         words,
@@ -273,6 +296,7 @@ def open_session(
         predict=predict,
         owns_operators=operators is None,
         recorder=recorder,
+        ring=ring,
         notify=notify,
     )
 

@@ -1,4 +1,4 @@
-"""The file that an inline session is recorded in."""
+"""What an inline session is recorded in: a file, or a live one the ring of its last minutes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from deploy.recorded_media import media_head, packets_to
-from deploy.session.recorder import ThreadedRecorder
+from deploy.session.recorder import RecordingSink, ThreadedRecorder
 from stream.errors import RecordingError
-from stream.recording.schemas import RecordingHead
+from stream.recording.messages import Batch
+from stream.recording.ring import Ring, RingSettings
+from stream.recording.schemas import RecordingEnd, RecordingHead
 from stream.recording.writer import RecordingWriter
 from stream.sources.media import MediaSource
 
@@ -25,11 +27,17 @@ def check_target(path: str | Path, *given: str | None) -> None:
 
 
 def record_to(
-    path: str | Path, head: RecordingHead, *, media: MediaSource | None = None, transcript: str | None = None
+    path: str | Path,
+    head: RecordingHead,
+    *,
+    media: MediaSource | None = None,
+    transcript: str | None = None,
+    waits: bool = True,
 ) -> ThreadedRecorder:
-    """A recorder that writes a file, for which the session waits where the disk is slow. Raises `RecordingError`.
+    """A recorder that writes a file. Raises `RecordingError`.
 
-    It records the media's packets as they are read. The transcript that was given is kept as it is.
+    It records the media's packets as they are read. The transcript that was given is kept as it is. `waits`: where the disk is
+    slow the session waits for it.
     """
     writer = RecordingWriter(path, head)
     described = None if media is None else media_head(media)
@@ -41,7 +49,36 @@ def record_to(
     except OSError as error:
         writer.close()
         raise RecordingError(f"recording {path}", found=error.strerror, expected="room for it") from error
-    recorder = ThreadedRecorder(writer)
+    recorder = ThreadedRecorder(writer, waits=waits)
     if media is not None and described is not None:
         media.tap = packets_to(media, recorder.media)
     return recorder
+
+
+def keep_newest(head: RecordingHead, settings: RingSettings, *, media: MediaSource) -> tuple[Ring, ThreadedRecorder]:
+    """A ring of a live session's last minutes, and the recorder that fills it, for which nothing waits.
+
+    The ring outlives the recorder: close it when nobody will save it any more.
+    """
+    described = media_head(media)
+    ring = Ring(head, settings, media=described)
+    recorder = ThreadedRecorder(_Lasting(ring), waits=False)
+    if described is not None:
+        media.tap = packets_to(media, recorder.media)
+    return ring, recorder
+
+
+class _Lasting(RecordingSink):
+    """A ring that does not end with its recorder."""
+
+    def __init__(self, ring: Ring) -> None:
+        self._ring = ring
+
+    def write(self, batch: Batch) -> None:
+        self._ring.write(batch)
+
+    def finish(self, end: RecordingEnd) -> None:
+        self._ring.finish(end)
+
+    def close(self) -> None:
+        pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from stream.errors import SettingsError
+from stream.recording.ring import RingSettings
 from stream.timeline.settings import TimelineSettings
 from stream.timeline.time import NS_PER_MS, NS_PER_SECOND
 
@@ -87,3 +88,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineSettings = EngineSettings()
     shedding: SheddingSettings = SheddingSettings()
     live: LiveReadingSettings = LiveReadingSettings()
+    ring: RingSettings | None = RingSettings()
+    """What a live session that is not recorded keeps for later; None for nothing."""

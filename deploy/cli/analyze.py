@@ -60,6 +60,10 @@ def analyze(
             show_default=False,
         ),
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Of a live session the last ten minutes, written on SIGUSR1 and at its end.", metavar="FILE.mcap"),
+    ] = None,
     publish: Annotated[
         str | None, typer.Option(help="Publish over ZeroMQ, such as tcp://127.0.0.1:5556 or ipc://PATH.", metavar="ENDPOINT")
     ] = None,
@@ -82,7 +86,7 @@ def analyze(
     """
     from deploy.cli import terminal
     from deploy.cli.lines import STDOUT, LineWriter
-    from deploy.cli.running import announced, line_of, predictions_of
+    from deploy.cli.running import announced, kept, line_of, predictions_of
     from deploy.cli.summary import figures_of, print_summary
     from deploy.cli.view import PredictionView
     from stream.errors import SourceCutError
@@ -127,6 +131,8 @@ def analyze(
         for line in running.notices:
             print_line(line)
         view = PredictionView(human, moving, position_ns=lambda: running.position_ns, duration_ns=running.duration_ns)
+        if keep is not None:
+            stack.enter_context(kept(running, keep))
         running.listeners.append(lambda notice: print_line(line_of(notice)))
         interrupted = False
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -47,6 +49,18 @@ def announced(session: InlineSession, publisher: Publisher | None) -> Iterator[C
         publisher.publish(SessionEvent(session=session.id, event="failed", detail=printable(str(error))))
         raise
     publisher.publish(SessionEvent(session=session.id, event="ended", summary=msgspec.to_builtins(session.summary)))
+
+
+@contextmanager
+def kept(session: InlineSession, path: Path) -> Iterator[None]:
+    """Writes the last minutes of a live session to `path` when the process gets SIGUSR1, and at the end."""
+    session.check_kept()
+    before = signal.signal(signal.SIGUSR1, lambda *_: session.keep(path))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        session.keep(path)
 
 
 def line_of(notice: SessionNotice) -> str | None:
