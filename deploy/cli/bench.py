@@ -12,13 +12,17 @@ import typer
 from deploy.cli.bench_alignment import alignment
 from deploy.cli.bench_clocks import clocks
 from deploy.cli.bench_overload import overload
+from deploy.cli.bench_publish import publish
+from deploy.cli.bench_recording import recording
 from deploy.cli.device import DeviceOption, check_device
 from stream.errors import SettingsError
 
 app = typer.Typer(help="Measure what the pipeline costs on this machine.", no_args_is_help=True)
 app.command()(alignment)
 app.command()(clocks)
+app.command()(publish)
 app.command()(overload)
+app.command()(recording)
 
 JOIN_SILENCE_S = (1.0, 1.5, 2.0)
 """Seconds of silence after each joined clip, in turn."""

@@ -41,7 +41,7 @@ class Logged(msgspec.Struct, frozen=True, tag="m", array_like=True):
     number: int
     sequence: int
     frames: list[bytes]
-    segment: Segment | None
+    segment: Segment | None = None
 
 
 Record = Started | Logged

@@ -11,7 +11,6 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 import zmq
 
@@ -22,7 +21,7 @@ from stream.publishing.keys import Authorised, SecretKey
 from stream.publishing.log import Log, Logged, Segment, Started
 from stream.publishing.outbound import HEARTBEAT_MS, REMEMBERED, Outbound
 from stream.publishing.peers import Access
-from stream.publishing.ring import Entry, Ring, RingLimits
+from stream.publishing.ring import Ring, RingLimits
 from stream.publishing.wire import Body, Position, pack_header, payload_of, topic_of
 
 QUEUED = 4_096
@@ -31,6 +30,8 @@ BATCH = 256
 """Messages that are written and sent before requests are looked at again."""
 TOPICS = 65_536
 """Topics whose sequence is known; a topic that comes back after so many others goes on above all that were forgotten."""
+NAP_S = 0.000_25
+"""Of the thread between batches; a good part of it is what a message is late by, on average half."""
 QUIET_MS = 100
 """Without a request for so long, nobody who is connected misses anything."""
 RELOAD_S = 0.5
@@ -39,13 +40,8 @@ RELOAD_S = 0.5
 _log = logging.getLogger(__name__)
 
 
-class _Queued(NamedTuple):
-    topic: bytes
-    sequence: int
-    number: int
-    header: bytes
-    payload: bytes
-    segment: Segment | None
+_Queued = tuple[int, int, list[bytes], Segment | None]
+"""Global sequence, sequence, frames, segment."""
 
 
 class Publisher:
@@ -143,7 +139,8 @@ class Publisher:
                 self._gapped.add(topic)
                 return Position(self.epoch, number)
             segment = self._segment_of(body, topic, number)
-            self._queue.append(_Queued(topic, sequence, number, pack_header(self.epoch, sequence, number), payload, segment))
+            header = pack_header(self.epoch, sequence, number)
+            self._queue.append((number, sequence, [topic, header, payload], segment))
             if self._asleep:
                 self._asleep = False
                 self._wake.send(b"\0")
@@ -190,8 +187,7 @@ class Publisher:
             elif end is not None and record.epoch == end.publisher_epoch and record.number > end.global_sequence:
                 end = Position(record.epoch, record.number)
                 topic = record.frames[0]
-                segment = None if record.segment is None else (topic, record.segment)
-                self._ring.add(Entry(record.epoch, record.number, record.sequence, segment, now_s, record.frames))
+                self._ring.add(record.number, record.sequence, record.frames, record.segment, now_s)
                 last[topic] = record.frames
                 last.move_to_end(topic)
                 if len(last) > REMEMBERED:
@@ -227,8 +223,11 @@ class Publisher:
         for readable in outbound.readable():
             poller.register(readable, zmq.POLLIN)
         heartbeat_s = reload_s = time.monotonic()
+        busy = False
         try:
             while True:
+                if busy and not self._queue:
+                    time.sleep(NAP_S)  # so that what comes at a high rate comes together, and wakes nobody
                 with self._lock:
                     self._asleep = not self._queue
                     closing = self._closed
@@ -238,7 +237,7 @@ class Publisher:
                 if self._woken.fileno() in ready:
                     self._woken.recv(4_096)
                 outbound.attend(ready)
-                self._send_queued()
+                busy = self._send_queued() > 0
                 now_s = time.monotonic()
                 if now_s >= heartbeat_s:
                     outbound.beat(self._gapped_topics())
@@ -271,26 +270,24 @@ class Publisher:
             gapped, self._gapped = self._gapped, set()
             return {topic: self._sequences[topic] for topic in gapped if topic in self._sequences}
 
-    def _send_queued(self) -> None:
+    def _send_queued(self) -> int:
         queue = self._queue
         batch = [queue.popleft() for _ in range(min(len(queue), BATCH))]
         if not batch:
-            return
+            return 0
         if self._log is not None and self.log_failure is None:
             try:
-                self._log.append(
-                    [Logged(self.epoch, q.number, q.sequence, [q.topic, q.header, q.payload], q.segment) for q in batch]
-                )
+                self._log.append([Logged(self.epoch, *queued) for queued in batch])
             except OSError as error:
                 self.log_failure = str(error.strerror)
                 _log.error("publisher's log %s: %s; nothing more is written or acknowledged", self._log.folder, error.strerror)
         now_s = time.monotonic()
-        for queued in batch:
-            segment = None if queued.segment is None else (queued.topic, queued.segment)
-            frames = [queued.topic, queued.header, queued.payload]
-            self._ring.add(Entry(self.epoch, queued.number, queued.sequence, segment, now_s, frames))
-            self._outbound.send(frames, queued.sequence)
+        add, send = self._ring.add, self._outbound.send
+        for number, sequence, frames, segment in batch:
+            send(frames, sequence)
+            add(number, sequence, frames, segment, now_s)
         if self.log_failure is None:
             with self._progress:
-                self.acknowledged = Position(self.epoch, batch[-1].number)
+                self.acknowledged = Position(self.epoch, batch[-1][0])
                 self._progress.notify_all()
+        return len(batch)

@@ -25,20 +25,8 @@ class RingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Topics of which the last sequence that has gone is remembered."""
 
 
-class Entry(NamedTuple):
-    """One message as it went out: `segment` is the identity of what it is a revision of, None for an event."""
-
-    epoch: int
-    number: int
-    """Its global sequence."""
-    sequence: int
-    segment: Hashable
-    added_s: float
-    frames: list[bytes]
-
-
 class _Slot:
-    """An entry's place. Without frames it is `superseded` or, where the queue was full, `gone` from the start."""
+    """A message's place. Without frames it is `superseded` or, where the queue was full, `gone` from the start."""
 
     __slots__ = ("added_s", "frames", "segment", "sequence", "topic")
 
@@ -51,7 +39,7 @@ class _Slot:
 
 
 _REFUSED = object()
-"""Stands for the segment of a message that was never sent."""
+"""Stands for the segment of a message that was given a place and never sent."""
 
 
 class _Epoch:
@@ -70,8 +58,8 @@ class _Epoch:
 class Selection(NamedTuple):
     """What `Ring.select` found."""
 
-    entries: list[tuple[int, list[bytes]]]
-    """Epoch and frames of each."""
+    entries: list[list[bytes]]
+    """Frames of each."""
     missing: list[Missing]
     upto: Position
     more: bool
@@ -79,7 +67,7 @@ class Selection(NamedTuple):
 
 
 class Ring:
-    """Keeps entries in order of position and gives out those after a position."""
+    """Keeps messages in order of position and gives out those after a position."""
 
     def __init__(self, limits: RingLimits) -> None:
         self.limits = limits
@@ -93,35 +81,34 @@ class Ring:
 
     @property
     def end(self) -> Position | None:
-        """Position of the last entry, None before the first epoch."""
+        """Position of the last message, None before the first epoch."""
         return Position(self._epochs[-1].epoch, self._epochs[-1].last) if self._epochs else None
 
     def begin(self, epoch: int, previous: Position | None) -> None:
         """A new publisher epoch, which follows on `previous`."""
         self._epochs.append(_Epoch(epoch, previous))
 
-    def add(self, entry: Entry) -> None:
-        """Takes the next entry of the present epoch; the entry of the same segment before it becomes superseded."""
+    def add(self, number: int, sequence: int, frames: list[bytes], segment: Hashable, now_s: float) -> None:
+        """Takes the next message of the present epoch, `number` its global sequence.
+
+        `segment` is the identity, within its topic, of what it is a revision of (None: an event); the revision before it
+        becomes superseded.
+        """
         epoch = self._epochs[-1]
-        self._fill(epoch, entry.number, entry.added_s)
-        if entry.segment is not None:
-            old = self._newest.get(entry.segment)
+        if number != epoch.last + 1:
+            self._fill(epoch, number, now_s)
+        topic = frames[0]
+        key = None
+        if segment is not None:
+            key = (topic, segment)
+            old = self._newest.get(key)
             if old is not None:
                 self._supersede(*old)
-            self._newest[entry.segment] = (entry.epoch, entry.number)
-        epoch.slots[entry.number] = _Slot(entry.frames[0], entry.sequence, entry.segment, entry.added_s, entry.frames)
-        epoch.last = entry.number
-        self._count += 1
-        self.bytes += len(entry.frames[2])
-        self.trim(entry.added_s)
-
-    def refuse(self, number: int, topic: bytes, sequence: int, now_s: float) -> None:
-        """Notes a message that was given a place and never sent: gone from the start."""
-        epoch = self._epochs[-1]
-        self._fill(epoch, number, now_s)
-        epoch.slots[number] = _Slot(topic, sequence, _REFUSED, now_s, None)
+            self._newest[key] = (epoch.epoch, number)
+        epoch.slots[number] = _Slot(topic, sequence, key, now_s, frames)
         epoch.last = number
         self._count += 1
+        self.bytes += len(frames[2])
         self.trim(now_s)
 
     def trim(self, now_s: float) -> None:
@@ -149,7 +136,7 @@ class Ring:
             return Selection([], [], after, False, False)
         stop = end if until is None else min(until, end)
         lost = self._lost(after)
-        entries: list[tuple[int, list[bytes]]] = []
+        entries: list[list[bytes]] = []
         missing: list[tuple[int, bytes, int, Why]] = []
         size = 0
         whole: list[Missing] = []
@@ -171,7 +158,7 @@ class Ring:
                 if len(entries) >= PAGE_MESSAGES or size >= PAGE_BYTES:
                     upto = Position(epoch.epoch, number - 1)
                     return Selection(entries, whole + _ranges(missing), upto, True, lost)
-                entries.append((epoch.epoch, slot.frames))
+                entries.append(slot.frames)
                 size += len(slot.frames[2])
         return Selection(entries, whole + _ranges(missing), upto, False, lost)
 

@@ -196,20 +196,24 @@ class Subscriber:
             while out:
                 item = out.popleft()
                 told = item if isinstance(item, Gap) else self._opened(item)
-                if not out:
-                    self.position = self._following.position
                 if told is not None:
                     return told
+            self.position = self._following.position or self.position
             self._take(deadline)
         return None
 
     def _take(self, deadline: float | None) -> None:
         """Waits for something to come in, and takes it."""
+        receive = self._inbound.recv
         try:
-            self._take_published(self._inbound.recv_multipart(zmq.NOBLOCK))
-            return
+            frames = [receive(zmq.NOBLOCK)]
         except zmq.Again:
             pass
+        else:
+            while self._inbound.getsockopt(zmq.RCVMORE):
+                frames.append(receive())
+            self._take_published(frames)
+            return
         now_s = time.monotonic()
         self._ask(now_s)
         if self._following.out:
@@ -355,8 +359,7 @@ class Subscriber:
         newest = self._latest.get(lane)
         if newest is None or (newest.result.source_epoch, newest.result.start_ns) <= (result.source_epoch, result.start_ns):
             self._latest[lane] = prediction
-            self._latest.move_to_end(lane)
-            if len(self._latest) > LATEST:
+            if newest is None and len(self._latest) > LATEST:
                 self._latest.popitem(last=False)
         return True
 

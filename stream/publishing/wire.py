@@ -160,8 +160,12 @@ def payload_of(body: Body) -> bytes:
 
 
 def now() -> str:
-    """The present wall clock, RFC 3339."""
-    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="microseconds")
+    """The present wall clock, RFC 3339 with microseconds."""
+    global _second
+    second, microseconds = divmod(time.time_ns() // 1_000, 1_000_000)
+    if second != _second[0]:
+        _second = (second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+    return f"{_second[1]}.{microseconds:06}+00:00"
 
 
 def pack(body: Body, *, publisher_epoch: int, sequence: int, global_sequence: int) -> list[bytes]:
@@ -171,15 +175,10 @@ def pack(body: Body, *, publisher_epoch: int, sequence: int, global_sequence: in
 
 def pack_header(publisher_epoch: int, sequence: int, global_sequence: int) -> bytes:
     """A header as JSON, stamped with the present wall clock."""
-    return _encoder.encode(
-        Header(
-            version=SCHEMA_VERSION,
-            publisher_epoch=publisher_epoch,
-            sequence=sequence,
-            global_sequence=global_sequence,
-            published=now(),
-        )
-    )
+    return (  # a third of the time that encoding a `Header` takes, which it decodes to
+        f'{{"version":{SCHEMA_VERSION},"publisher_epoch":{publisher_epoch},"sequence":{sequence},'
+        f'"global_sequence":{global_sequence},"published":"{now()}"}}'
+    ).encode()
 
 
 def unpack(frames: Sequence[bytes]) -> Message:
@@ -203,20 +202,21 @@ def unpack_header(header_json: bytes) -> Header:
 
 def unpack_body(topic: bytes, payload: bytes) -> Body:
     """The payload of a message on a topic. Raises `PublishingError`, also where it is another session's."""
+    kind, _, name = topic.partition(b"/")
     try:
-        body: Body
-        if topic.startswith((_PREDICTIONS, _REDACTED)):
-            body = decode_prediction(payload)
-            name = check_session(body.result.session).encode()
-        elif topic.startswith(_SESSIONS):
+        if kind in _PREDICTION_KINDS:
+            prediction = decode_prediction(payload)
+            body: Body = prediction
+            session = prediction.result.session
+        elif kind == b"session":
             body = _event_decoder.decode(payload)
-            name = check_session(body.session).encode()
+            session = body.session
         else:
             raise PublishingError("message topic", found=repr(topic[:40]), expected=f"{PREDICTIONS}... or {SESSIONS}...")
+        if check_session(session).encode() != name:
+            raise PublishingError("message", found="a topic of another session", expected="that of its payload")
     except (msgspec.DecodeError, UnicodeError, RecursionError, InputError) as error:
         raise PublishingError("message", found=str(error), expected="a payload of the protocol") from error
-    if topic.partition(b"/")[2] != name:
-        raise PublishingError("message", found="a topic of another session", expected="that of its payload")
     return body
 
 
@@ -240,8 +240,9 @@ def redact(payload: bytes) -> bytes:
     return encode_prediction(msgspec.structs.replace(prediction, result=result))
 
 
-_PREDICTIONS, _REDACTED, _SESSIONS = PREDICTIONS.encode(), REDACTED.encode(), SESSIONS.encode()
-_encoder = msgspec.json.Encoder()
+_PREDICTION_KINDS = (b"prediction", b"redacted")
+_second = (-1, "")
+"""A whole second as text, which many messages share."""
 _header_decoder = msgspec.json.Decoder(Header)
 _event_decoder = msgspec.json.Decoder(SessionEvent)
 _heartbeat_decoder = msgspec.json.Decoder(Heartbeat)
