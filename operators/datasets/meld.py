@@ -19,13 +19,14 @@ class Utterances(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Texts and `emotions` int64 (n,), indices into `EMOTIONS`.
 
     `sentiments` int64 (n,) are indices into `SENTIMENTS`, -1 where the table has no column of them; `dialogues` int64 (n,)
-    number the dialogue of each, without such a column the row.
+    number the dialogue of each, without such a column the row. `speakers` are "" without such a column.
     """
 
     texts: list[str]
     emotions: np.ndarray
     sentiments: np.ndarray
     dialogues: np.ndarray
+    speakers: tuple[str, ...] = ()
 
 
 def read_meld(folder: Path, split: Literal["train", "dev"]) -> Utterances:
@@ -33,7 +34,7 @@ def read_meld(folder: Path, split: Literal["train", "dev"]) -> Utterances:
     path = folder / f"{split}_sent_emo.csv"
     if not path.is_file():
         raise DatasetError(f"MELD in {folder}", found=f"no {path.name}", fix="point --data at the folder that holds it")
-    texts, emotions, sentiments, dialogues = [], [], [], []
+    texts, emotions, sentiments, dialogues, speakers = [], [], [], [], []
     with path.open(newline="", encoding="utf-8") as file:
         for line, row in enumerate(csv.DictReader(file), start=2):
             try:
@@ -46,6 +47,13 @@ def read_meld(folder: Path, split: Literal["train", "dev"]) -> Utterances:
             emotions.append(emotion)
             sentiments.append(sentiment)
             dialogues.append(dialogue)
+            speakers.append(row.get("Speaker") or "")
     if not texts:
         raise DatasetError(f"MELD table {path}", found="no row")
-    return Utterances(texts=texts, emotions=np.array(emotions), sentiments=np.array(sentiments), dialogues=np.array(dialogues))
+    return Utterances(
+        texts=texts,
+        emotions=np.array(emotions),
+        sentiments=np.array(sentiments),
+        dialogues=np.array(dialogues),
+        speakers=tuple(speakers),
+    )

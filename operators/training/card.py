@@ -81,6 +81,7 @@ def card_of(description: ModelDescription) -> str:
             if part.sentiment
         ),
         "",
+        *_groups(description),
         *_fusion(description),
         "## Limits",
         *(f"- {name}: {_LIMITS[name]}" for name in parts),
@@ -88,6 +89,17 @@ def card_of(description: ModelDescription) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _groups(description: ModelDescription) -> list[str]:
+    """A table of each figure that is known by group."""
+    tables = [(name, of) for part in description.parts.values() for name, of in part.groups.items()]
+    if not tables:
+        return []
+    lines = ["## By group", "Of the data's own groups; few rows each: differences within the intervals above are chance.", ""]
+    for name, of in tables:
+        lines += [f"| {name} | value |", "|---|---|", *(f"| {group} | {value:g} |" for group, value in of.items()), ""]
+    return lines
 
 
 def _fusion(description: ModelDescription) -> list[str]:

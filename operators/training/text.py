@@ -37,7 +37,7 @@ from operators.training import text_fitting, text_rows, text_variants
 from operators.training.assembly import begin_folder, put_part
 from operators.training.feature_cache import key_of, training_cache
 from operators.training.progress import Track, silently
-from operators.training.text_figures import emotion_figures, sentiment_figures
+from operators.training.text_figures import emotion_figures, group_figures, sentiment_figures
 from operators.training.text_fitting import RECIPE, UNKNOWN, TextRecipe, fit_text
 from operators.training.text_merging import TrainedText, kept_of, mean_of
 from operators.training.text_rows import (
@@ -166,7 +166,11 @@ def put_text_part(output: Path, trained: Sequence[TrainedText], data: TextData, 
         output,
         "text",
         msgspec.structs.replace(
-            part, emotion=emotion, sentiment=sentiment, metrics={name: round(value, 4) for name, value in metrics.items()}
+            part,
+            emotion=emotion,
+            sentiment=sentiment,
+            metrics={name: round(value, 4) for name, value in metrics.items()},
+            groups=group_figures(read.values["sentences"], data.opinions_valid, logits, data.utterances_valid),
         ),
         modules,
         licence=WeightsDescription(

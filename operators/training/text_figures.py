@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from operators.calibration import fit_temperature, interval_half_width
-from operators.datasets.meld import Utterances
+from operators.datasets.meld import SENTIMENTS, Utterances
 from operators.datasets.mosi import Opinions
 from operators.evaluation.bootstrap import bootstrap_intervals
 from operators.evaluation.metrics import expected_calibration_error, sentiment_metrics, unweighted_average_recall, weighted_f1
 
+FEWEST: Final = 50
+"""Rows below which a figure of a group says nothing."""
 FOLDS: Final = 5
 """Parts of the dialogues: four fifths of them fit a temperature nearly as all do."""
 
@@ -59,6 +61,30 @@ def emotion_figures(logits: Mapping[str, Tensor], utterances: Utterances) -> dic
 
     figures = _with_intervals(measure(np.arange(len(truth))), bootstrap_intervals(measure, len(truth)))
     return figures | {f"weighted_f1_of_{way}": weighted_f1(truth, other.argmax(1).numpy()) for way, other in others}
+
+
+def group_figures(
+    values: np.ndarray, opinions: Opinions, logits: Tensor, utterances: Utterances
+) -> dict[str, dict[str, float]]:
+    """MAE of sentiment `values` (n,) by MOSI's video; of emotion `logits` (m, 7), by MELD's speaker (those with at least
+    `FEWEST` rows, the others together) weighted F1, and by the sentiment of what is said accuracy. Groups with their rows.
+    """
+    errors, videos = np.abs(opinions.sentiment - values), np.array(opinions.videos)
+    predicted, truth = logits.argmax(1).numpy(), utterances.emotions
+    names, counts = np.unique(np.array(utterances.speakers), return_counts=True)
+    frequent = set(names[counts >= FEWEST].tolist())
+    speakers = np.array([name if name in frequent else "others" for name in utterances.speakers])
+    polarities = np.array([SENTIMENTS[k] if k >= 0 else "" for k in utterances.sentiments])
+
+    def by(groups: np.ndarray, measure: Callable[[np.ndarray], float]) -> dict[str, float]:
+        rows_of = {str(name): np.flatnonzero(groups == name) for name in np.unique(groups) if name}
+        return {f"{name} ({len(rows)} rows)": round(measure(rows), 4) for name, rows in rows_of.items()}
+
+    return {
+        "mosi_valid_mae by video": by(videos, lambda rows: float(errors[rows].mean())),
+        "meld_dev_weighted_f1 by speaker": by(speakers, lambda rows: weighted_f1(truth[rows], predicted[rows])),
+        "meld_dev_accuracy by sentiment": by(polarities, lambda rows: float((truth[rows] == predicted[rows]).mean())),
+    }
 
 
 def covered_by_others(residuals: np.ndarray, groups: list[str], level: float) -> np.ndarray:
