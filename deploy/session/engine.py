@@ -93,6 +93,8 @@ class Session:
         self._answers: Channel[Future[Prediction]] = Channel(plan.engine.predictions_under_way)
         self._operators = {op.name: op for ops in plan.operators.values() for op in ops}
         self._threads = {name: OperatorThread(name) for name in self._operators}
+        if plan.live is not None and plan.recorder is not None:
+            plan.live.heed = plan.recorder.clocks
         self._position_ns = 0
         self._untold: Counter[tuple[str, str]] = Counter()
         self._told_ns = 0

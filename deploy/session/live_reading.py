@@ -12,6 +12,7 @@ import msgspec
 from deploy.session.reading import Read
 from deploy.settings import LiveReadingSettings
 from stream.recording.entries import Dropped
+from stream.recording.schemas import ClockObservation
 from stream.sources.live import Capture, Captured, Disconnected, LiveSource
 from stream.timeline.dispositions import DropReason
 from stream.timeline.live import DoorItem, LiveDoor
@@ -43,6 +44,8 @@ class LiveReading:
         settings: LiveReadingSettings = LiveReadingSettings(),  # noqa: B008 - immutable
     ) -> None:
         self.now_ns = now_ns
+        self.heed: Callable[[Sequence[ClockObservation]], None] | None = None
+        """Called with what was observed of the devices' clocks, where somebody wants to know."""
         self.sources = sources
         self._door = door
         self._settings = settings
@@ -65,6 +68,8 @@ class LiveReading:
         for source in self.sources:
             threading.Thread(target=self._listen, args=(source,), name="live-source", daemon=True).start()
         while (arrivals := self._next()) is not None:
+            if self.heed is not None and (observations := self._observations(arrivals)):
+                self.heed(observations)
             group = [read for arrival in arrivals for read in self._take(arrival)] if arrivals else self._tick()
             if group:
                 yield group
@@ -150,6 +155,13 @@ class LiveReading:
             self._dropped[packet.stream, "policy"] += 1
         given = self._door.push(packet.stream, capture.sequence, packet.start_ns, length_ns, _maker(packet), arrival_ns)
         return self._as_reads(arrival_ns, given)
+
+    def _observations(self, arrivals: Sequence[_Arrival]) -> list[ClockObservation]:
+        return [
+            ClockObservation(capture.stream, capture.packet.end_ns, arrival.arrival_ns)
+            for arrival in arrivals
+            if isinstance(capture := arrival.capture, Captured) and self._streams[capture.stream].device is not None
+        ]
 
     def _tick(self) -> list[Read]:
         with self._changed:

@@ -15,7 +15,7 @@ from stream.errors import AffectstreamError
 from stream.prediction import Prediction
 from stream.recording.entries import Arrived, Entry
 from stream.recording.messages import Batch, MessageMaker
-from stream.recording.schemas import DOOR, MEDIA, PICTURE, PREDICTIONS, MediaPacket, RecordingEnd
+from stream.recording.schemas import CLOCKS, DOOR, MEDIA, PICTURE, PREDICTIONS, ClockObservation, MediaPacket, RecordingEnd
 from stream.timeline.packets import AudioChunk, Faces, FrameImage, Item, VideoFrame
 from stream.timeline.time import NS_PER_MS
 
@@ -38,6 +38,10 @@ class SessionRecorder(Protocol):
 
     def read(self, items: Sequence[Item]) -> None:
         """What a source gave, before any operator sees it."""
+        ...
+
+    def clocks(self, observations: Sequence[ClockObservation]) -> None:
+        """What was observed of the clocks of live devices."""
         ...
 
 
@@ -99,6 +103,10 @@ class ThreadedRecorder:
             if isinstance(item, VideoFrame) and item.start_ns >= self._next_picture_ns.get(item.stream, 0):
                 self._next_picture_ns[item.stream] = item.start_ns + PICTURE_EVERY_NS
                 self._picture(item.stream, item.start_ns, item.image)
+
+    def clocks(self, observations: Sequence[ClockObservation]) -> None:
+        """Stamps of live devices and their arrivals, as they came."""
+        self._put(CLOCKS, _SMALL * len(observations), lambda: self._maker.clocks(observations))
 
     def media(self, packet: MediaPacket, at_ns: int) -> None:
         """A compressed packet, as it was read at `at_ns` of session time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -10,7 +11,19 @@ import numpy as np
 from stream.prediction import Prediction, encode
 from stream.recording import foxglove
 from stream.recording.entries import Arrived, Closed, encode_entries
-from stream.recording.schemas import AFFECT, DOOR, MEDIA, PICTURE, PREDICTIONS, SOUND, SPEECH, MediaPacket, RecordedMessage
+from stream.recording.schemas import (
+    AFFECT,
+    CLOCKS,
+    DOOR,
+    MEDIA,
+    PICTURE,
+    PREDICTIONS,
+    SOUND,
+    SPEECH,
+    ClockObservation,
+    MediaPacket,
+    RecordedMessage,
+)
 from stream.timeline.packets import AudioChunk, SpeechActivity
 from stream.timeline.time import NS_PER_MS
 
@@ -35,6 +48,7 @@ class MessageMaker:
         self._media: list[MediaPacket] = []
         self._media_bytes = 0
         self._media_ns = 0
+        self._clocks: list[ClockObservation] = []
 
     def entry(self, arrived: Arrived) -> list[Batch]:
         """One entry more of the door; the batch that is complete with it, if one is."""
@@ -58,6 +72,12 @@ class MessageMaker:
         data = foxglove.compressed_image(jpeg, stream, self._origin_ns + at_ns)
         return [RecordedMessage(PICTURE + stream, at_ns, data)]
 
+    def clocks(self, observations: Sequence[ClockObservation]) -> list[Batch]:
+        """What was observed of the clocks of live devices; the batch that is complete with it."""
+        self._clocks += observations
+        first_ns, last_ns = self._clocks[0].arrival_ns, self._clocks[-1].arrival_ns
+        return [self._observed()] if last_ns - first_ns >= GATHERED_NS else []
+
     def prediction(self, prediction: Prediction) -> Batch:
         """A prediction, and its numbers for the plots once it is final."""
         at_ns = prediction.result.end_ns
@@ -69,7 +89,14 @@ class MessageMaker:
     def rest(self) -> list[Batch]:
         """What has been gathered and is not complete."""
         batches = [self._packets()] if self._media else []
+        if self._clocks:
+            batches.append(self._observed())
         return [*batches, self._door()] if self._entries else batches
+
+    def _observed(self) -> Batch:
+        observations, self._clocks = self._clocks, []
+        body = {"observations": [seen._asdict() for seen in observations]}
+        return [RecordedMessage(CLOCKS, observations[0].arrival_ns, msgspec.json.encode(body))]
 
     def _packets(self) -> Batch:
         packets, self._media, self._media_bytes = self._media, [], 0

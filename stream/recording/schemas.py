@@ -40,6 +40,14 @@ TRANSCRIPT: Final = "affectstream.transcript"
 """Names of attachments: what is needed to decode the media, and a given transcript as it was."""
 
 
+class ClockObservation(NamedTuple):
+    """A packet of a live stream as it came: the stamp of its end by its device, and its arrival in session time."""
+
+    stream: str
+    stamp_ns: int
+    arrival_ns: int
+
+
 class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How segment operators were called: the most segments a call takes, and on what."""
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deploy.inline import LoadedOperators, open_session
@@ -10,6 +11,7 @@ from deploy.replay import Replay
 from deploy.session.submitting import SessionNotice
 from stream.errors import SettingsError
 from stream.recording.reader import Recording
+from stream.recording.schemas import CLOCKS
 
 
 def test_a_clip_read_as_if_it_came_live_is_predicted_recorded_and_replayed_to_the_same_bytes(
@@ -27,6 +29,9 @@ def test_a_clip_read_as_if_it_came_live_is_predicted_recorded_and_replayed_to_th
     assert all(result.clock_uncertainty_ns > 0 for result in finals)
     assert counts["audio"].received == counts["audio"].used + counts["audio"].unclaimed
     assert [prediction.result for prediction in Replay(Recording(recording), operators)] == given
+    clocks = [message.data for message in Recording(recording).messages(CLOCKS)]
+    observed = [seen for data in clocks for seen in msgspec.json.decode(data)["observations"]]
+    assert sum(seen["stream"] == "audio" for seen in observed) == counts["audio"].received
 
 
 def test_what_a_live_session_kept_can_be_saved_at_its_end_and_replayed(
