@@ -25,6 +25,9 @@ END_TIMEOUT_S = 10
 def demo(
     source: Annotated[str | None, typer.Argument(help="A media file or URL; a clip of a speech where none is given.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Play it once; otherwise again and again, until Ctrl-C.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="Record the first time that it plays, for replay and report.", metavar="FILE.mcap")
+    ] = None,
 ) -> None:
     """Show predictions in real time, as a subscriber in another process receives them over ZeroMQ."""
     from deploy.cli import terminal
@@ -41,8 +44,13 @@ def demo(
         try:
             with _subscriber(publisher, until_ended=once) as subscriber:
                 for number in count(1):
-                    with open_session(path, realtime=True, session=f"demo-{number}", operators=operators) as session:
+                    kept = record if number == 1 else None
+                    with open_session(
+                        path, realtime=True, session=f"demo-{number}", operators=operators, record=kept
+                    ) as session:
                         _play(session, publisher)
+                    if session.recording_failure is not None:
+                        terminal.print_notice(err, session.recording_failure)
                     if once:
                         break
         except KeyboardInterrupt:
@@ -53,7 +61,7 @@ def demo(
             operators.close()
     if subscriber.returncode:
         raise PublishingError("the subscriber", found=f"it ended with {subscriber.returncode}")
-    if session.summary.cut is not None:
+    if session.summary.cut is not None or session.recording_failure is not None:
         raise typer.Exit(1)  # the subscriber has said so
 
 
