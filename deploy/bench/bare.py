@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deploy.bench.bare_mouths import MouthCutter, SpeakerFit
 from deploy.bench.bare_operators import (
     RATE,
     FaceFinder,
@@ -100,6 +101,7 @@ class BareLoop:
         self._weights = ModelWeights(model_folder)
         self._finder = FaceFinder()
         self._face_network = FaceNetwork(self._weights.face)
+        self._speaker = SpeakerFit()
         self._silero = Silero()
         self._moonshine = Moonshine()
         self._prosody = Prosody()
@@ -110,7 +112,8 @@ class BareLoop:
         """One pass over a file that holds a video and an audio track, or one of them; what the model lacks is left out."""
         clock = _Stopwatch()
         started = time.process_time()
-        material = self._decode(media, clock)
+        cutter = MouthCutter()
+        material = self._decode(media, cutter, clock)
         with clock("voice activity"):
             self._silero(material.samples)
         with clock("face network"):
@@ -120,7 +123,11 @@ class BareLoop:
         for segment in plan:
             if segment.speech_ns is not None:
                 edges = ((edge_ns - material.audio_ns) * RATE // NS_PER_SECOND for edge_ns in segment.speech_ns)
-                self._hear(material.samples[slice(*(max(0, edge) for edge in edges))], segment, clock)
+                heard = material.samples[slice(*(max(0, edge) for edge in edges))]
+                self._hear(heard, segment, clock)
+                if cutter.mouths:
+                    with clock("speaker"):
+                        self._speaker(list(cutter.mouths.values()), heard, segment.speech_ns[0])
             with clock("face head"):
                 first, last = np.searchsorted(material.picks_ns, (segment.start_ns, segment.end_ns))
                 if first < last:
@@ -130,7 +137,7 @@ class BareLoop:
             self._read(list(dict.fromkeys(segment.text for segment in plan if segment.text)), clock)
         return BareTimes(total_s=time.process_time() - started, operators_s=clock.seconds)
 
-    def _decode(self, media: str, clock: _Stopwatch) -> _Material:
+    def _decode(self, media: str, cutter: MouthCutter, clock: _Stopwatch) -> _Material:
         chunks = [np.zeros(0, np.int16)]
         material = _Material(chunks[0], 0, [], [], [])
         resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
@@ -154,7 +161,10 @@ class BareLoop:
                     at_ns = _session_ns(frame, zero_ns)
                     if at_ns * PICKS_PER_SECOND // NS_PER_SECOND > newest_pick:
                         newest_pick = at_ns * PICKS_PER_SECOND // NS_PER_SECOND
-                        self._look(frame, at_ns, material, clock)
+                        self._look(frame, at_ns, material, cutter, clock)
+                    else:
+                        with clock("mouths"):
+                            cutter.see(frame, at_ns)
         with clock("decoding"):
             chunks += [part.to_ndarray()[0] for part in resampler.resample(None)]
             early = max(0, -material.audio_ns * RATE // NS_PER_SECOND)
@@ -162,7 +172,7 @@ class BareLoop:
             material.audio_ns = max(0, material.audio_ns)
         return material
 
-    def _look(self, frame: av.VideoFrame, at_ns: int, material: _Material, clock: _Stopwatch) -> None:
+    def _look(self, frame: av.VideoFrame, at_ns: int, material: _Material, cutter: MouthCutter, clock: _Stopwatch) -> None:
         with clock("face detection"):
             picture, landmarks = self._finder.detect(frame)
         if len(landmarks):
@@ -170,6 +180,8 @@ class BareLoop:
             material.largest.append(len(material.crops))
             with clock("face crops"):
                 material.crops += self._finder.crops(frame, picture, landmarks)
+        with clock("mouths"):
+            cutter.pick(frame, at_ns, self._finder.boxes, landmarks)
 
     def _hear(self, samples: np.ndarray, segment: PlannedSegment, clock: _Stopwatch) -> None:
         with clock("speech encoder"):

@@ -57,6 +57,8 @@ class FaceFinder:
         self._network = CenterFace(backend="opencv")
         self._reformatter = VideoReformatter()
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
+        self.boxes = np.zeros((0, 4), np.float32)
+        """Of the faces found last, as shares of the picture."""
 
     def picture(self, frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
         """uint8 (h, w, 3) RGB of a frame at a (width, height)."""
@@ -71,6 +73,8 @@ class FaceFinder:
         picture = self.picture(frame, self._sizes[source])
         boxes, landmarks = self._network(picture, threshold=0.5)
         largest = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")[:8]
+        sides = np.tile(self._sizes[source], 2)
+        self.boxes = np.clip(boxes[largest, :4] / sides, 0, 1).astype(np.float32)
         return picture, (landmarks[largest].reshape(-1, 5, 2) / self._sizes[source]).astype(np.float32)
 
     def crops(self, frame: av.VideoFrame, picture: np.ndarray, landmarks: np.ndarray) -> list[np.ndarray]:

@@ -13,20 +13,22 @@ import skimage
 import torch
 from torch import nn
 
-from deploy.bench import bare, bare_operators
+from deploy.bench import bare, bare_mouths, bare_operators
 from operators.encoders.face import FaceCropEncoder, FaceNetwork
 from operators.encoders.prosody import prosody
 from operators.encoders.speech import SpeechEncoder
 from operators.encoders.text import TextEncoder
 from operators.faces.detection import CenterFaceDetector
 from operators.faces.operator import FaceOperator
+from operators.faces.speaker import certainties
+from operators.faces.speaker_folder import load_speaker_weights
 from operators.heads import Head
 from operators.model_folder import ENCODERS, save_weights
 from operators.transcription.moonshine import MoonshineTranscriber
 from operators.transcription.tokens import read_tokens, words_of
 from operators.voice_activity import SileroNetwork, VoiceActivityOperator
 from stream.sources.picture import DecodedPicture, PictureConverter
-from stream.timeline.packets import AudioChunk, Faces, SpeechActivity, VideoFrame
+from stream.timeline.packets import AudioChunk, Faces, Mouths, SpeechActivity, VideoFrame
 
 TEXTS = ["a short one", "this one is a good deal longer than the other two, and so makes the batch's width", "no"]
 
@@ -78,6 +80,50 @@ def test_faces_are_the_operators(face_frame: av.VideoFrame) -> None:
     np.testing.assert_array_equal(crops, [face.crop for face in expected.faces])
 
 
+def test_mouths_and_who_speaks_are_the_operators(speech: np.ndarray) -> None:
+    """Two copies of a face, one of which moves its lips with the sound, followed from pick to pick."""
+    operator = FaceOperator(CenterFaceDetector(), lambda crops: np.zeros((len(crops), 1), np.float32))
+    finder, cutter, converter = bare_operators.FaceFinder(), bare_mouths.MouthCutter(), PictureConverter()
+    heard = speech[: 2 * 16_000]
+    mouths: dict[int, list[Mouths]] = {}
+    for number in range(50):
+        at_ns = number * 40_000_000
+        frame = _two_faces(number, loudness=float(np.abs(heard[number * 640 : (number + 1) * 640].astype(float)).mean()))
+        packet = VideoFrame(
+            stream="video", sequence=number, start_ns=at_ns, end_ns=at_ns, image=DecodedPicture(frame, converter)
+        )
+        found = [given for given in operator.process(packet) if isinstance(given, Faces)]
+        for face in (face for faces in found for face in faces.faces if face.mouths is not None):
+            mouths.setdefault(face.track, []).append(face.mouths)
+        if found:
+            _, landmarks = finder.detect(frame)
+            cutter.pick(frame, at_ns, finder.boxes, landmarks)
+        else:
+            cutter.see(frame, at_ns)
+    assert cutter.mouths.keys() == mouths.keys() == {0, 1}
+    for track, parts in mouths.items():
+        assert [each.at_ns for each in cutter.mouths[track]] == np.concatenate([part.times_ns for part in parts]).tolist()
+        # Grey levels: rounded otherwise, the same to one of them.
+        crops = np.stack([each.crop for each in cutter.mouths[track]])
+        np.testing.assert_allclose(crops.astype(int), np.concatenate([part.crops for part in parts]), atol=1)
+    expected = certainties(mouths, heard, 0, load_speaker_weights())
+    fits = bare_mouths.SpeakerFit()(list(cutter.mouths.values()), heard, 0)
+    np.testing.assert_allclose(fits, list(expected.values()), atol=0.02)
+    assert fits[0] > fits[1]
+
+
+def _two_faces(number: int, loudness: float) -> av.VideoFrame:
+    """Two copies of a face that wander; over the mouth of the left one a dark bar, as high as the sound is loud."""
+    face = np.ascontiguousarray(skimage.data.astronaut()[20:220, 140:320])
+    picture = np.full((288, 560, 3), 110, np.uint8)
+    for place, (left, top) in enumerate(((40 + number // 5, 40), (320, 40 + number // 7))):
+        copy = face.copy()
+        if place == 0:
+            copy[110 : 112 + int(min(20, loudness / 150)), 70:110] = 40
+        picture[top : top + 200, left : left + 180] = copy
+    return av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+
+
 def test_features_are_the_encoders(speech: np.ndarray) -> None:
     network = FaceNetwork()
     for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
@@ -117,6 +163,7 @@ def test_run_times_every_operator(face_frame: av.VideoFrame, speech: np.ndarray,
         "decoding",
         "face detection",
         "face crops",
+        "mouths",
         "face network",
         "face head",
         "voice activity",
