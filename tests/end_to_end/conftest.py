@@ -16,6 +16,9 @@ from deploy.cli.app import run
 from deploy.demo_clip import mux_still
 from deploy.inline import LoadedOperators
 
+# The modules beside the tests are importable, which importlib mode alone does not make them.
+sys.path.insert(0, str(Path(__file__).parent))
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -1,58 +1,31 @@
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-from mcap.reader import make_reader
-from mcap.writer import Writer
+from recording_rewriting import changes_one_chunk, digest, rewrite, without_predictions
 
 from deploy.inline import LoadedOperators, open_session
 from deploy.replay import Replay
 from deploy.report.content import content_of
 from deploy.report.media import playable
 from deploy.rerun import rerun_session
-from stream.prediction import Prediction
-from stream.recording.entries import Arrived, Sounds, decode_entries, encode_entries
+from operators.model_folder import DEFAULT_MODEL
 from stream.recording.reader import Recording
-from stream.recording.schemas import DOOR, END, HEAD, PREDICTIONS
 from stream.sources.media import MediaSource
-from stream.timeline.packets import AudioChunk, Item, VideoFrame
-
-
-def digest(predictions: Iterable[Prediction]) -> str:
-    return hashlib.sha256(b"\n".join(msgspec.json.encode(p.result) for p in predictions)).hexdigest()
+from stream.timeline.packets import Item, VideoFrame
 
 
 def record(source: Path, target: Path, operators: LoadedOperators, **options: object) -> str:
     with open_session(str(source), operators=operators, session="test", record=target, **options) as session:
         return digest(session)
-
-
-def rewrite(source: Path, target: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
-    """Another recording of the same, each message's content as `change` gives it (None: left out)."""
-    with source.open("rb") as read, target.open("wb") as written:
-        reader, writer = make_reader(read), Writer(written)
-        writer.start()
-        metadata = {record.name: record.metadata for record in reader.iter_metadata()}
-        writer.add_metadata(HEAD, metadata[HEAD])
-        channels: dict[str, int] = {}
-        for _, channel, message in reader.iter_messages(log_time_order=False):
-            data = change(channel.topic, message.data)
-            if data is not None:
-                if channel.topic not in channels:
-                    channels[channel.topic] = writer.register_channel(channel.topic, channel.message_encoding, 0)
-                writer.add_message(channels[channel.topic], message.log_time, data, message.publish_time)
-        writer.add_metadata(END, metadata[END])
-        writer.finish()
-    return target
-
-
-def without_predictions(topic: str, data: bytes) -> bytes | None:
-    return None if topic == PREDICTIONS else data
 
 
 def test_replays_equal_the_session_and_one_changed_packet_changes_them(
@@ -68,32 +41,6 @@ def test_replays_equal_the_session_and_one_changed_packet_changes_them(
 
     louder = rewrite(bare, tmp_path / "c.mcap", changes_one_chunk())
     assert digest(Replay(Recording(louder), operators)) != live
-
-
-def changes_one_chunk() -> Callable[[str, bytes], bytes]:
-    """Takes one second from somebody's speech: the packets of one message are said to be a gap."""
-    seen = {"door": 0}
-
-    def change(topic: str, data: bytes) -> bytes:
-        if topic != DOOR:
-            return data
-        seen["door"] += 1
-        return data if seen["door"] != 6 else encode_entries([filled(a) for a in decode_entries(data, EverySound())])
-
-    def filled(arrived: Arrived) -> Arrived:
-        entry = arrived.entry
-        if isinstance(entry, AudioChunk):
-            entry = msgspec.structs.replace(entry, filled=True)
-        return Arrived(arrived.arrival_ns, entry)
-
-    return change
-
-
-class EverySound(Sounds):
-    def take(self, stream: str, count: int):
-        import numpy as np
-
-        return np.zeros(count, np.int16)
 
 
 def test_the_media_give_the_same_again(talking_clip: Path, operators: LoadedOperators, tmp_path: Path) -> None:
@@ -141,11 +88,10 @@ def test_a_report_plays_the_recorded_media_on_session_time(
     record(shared_data / "clips" / clip, tmp_path / "a.mcap", operators, predict=False)
     content, recording = content_of(tmp_path / "a.mcap")
     assert recording is not None
-    media = playable(recording)
+    media = playable(recording, tmp_path)
     assert media is not None
     assert media.media_type == kind
-    (tmp_path / "media").write_bytes(media.content)
-    original, again = MediaSource(str(shared_data / "clips" / clip)), MediaSource(str(tmp_path / "media"))
+    original, again = MediaSource(str(shared_data / "clips" / clip)), MediaSource(str(media.path))
     frames, same = ([i.start_ns for i in items(source) if isinstance(i, VideoFrame)] for source in (original, again))
     assert len(same) == pytest.approx(len(frames), abs=1)
     assert np.abs(np.array(frames[: len(same)]) - np.array(same[: len(frames)])).max() <= 2_000_000
@@ -155,3 +101,39 @@ def test_a_report_plays_the_recorded_media_on_session_time(
 def items(source: MediaSource) -> Iterator[Item]:
     while not source.ended:
         yield from source.read()
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """The test's output is not for this."""
+
+
+def test_no_secret_of_an_address_is_recorded(talking_clip: Path, operators: LoadedOperators, tmp_path: Path) -> None:
+    handler = functools.partial(Files, directory=talking_clip.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://somebody:hush-hush@127.0.0.1:{server.server_port}/{talking_clip.name}?token=hush-hush"
+        with open_session(address, operators=operators, record=tmp_path / "a.mcap", predict=False) as session:
+            assert list(session) == []
+        server.shutdown()
+    recording = Recording(tmp_path / "a.mcap")
+    assert recording.head.source == f"http://127.0.0.1:{server.server_port}/{talking_clip.name}?..."
+    everything = [*recording.messages(""), recording.media_head, recording.end, (tmp_path / "a.mcap").read_bytes()]
+    assert "hush" not in repr(everything)
+
+
+def test_another_model_reads_the_recorded_faces_anew(shared_data: Path, operators: LoadedOperators, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(DEFAULT_MODEL, folder)
+    (folder / "card.md").write_text("another one")
+    clip = shared_data / "clips" / "obama_speech.mp4"
+    with open_session(str(clip), operators=operators, session="test", record=tmp_path / "a.mcap") as session:
+        live = list(session)
+    other = LoadedOperators(folder)
+    given = list(Replay(Recording(tmp_path / "a.mcap"), other))
+    other.close()
+    assert other.identity.digest != operators.identity.digest
+    assert {p.result.model.digest for p in given if p.result.model} == {other.identity.digest}
+    assert [msgspec.structs.replace(p.result, model=None) for p in given] == [
+        msgspec.structs.replace(p.result, model=None) for p in live
+    ]
