@@ -19,6 +19,8 @@ def report(
 
     The exit code is 1 where the recording is cut: what is there is on the page.
     """
+    import tempfile
+
     from deploy.cli import terminal
     from deploy.report.content import content_of
     from deploy.report.media import playable
@@ -31,9 +33,10 @@ def report(
         raise InputError(f"report {target}", found="the recording itself", fix="choose another file")
     with terminal.working(err, "Writing the page"):
         content, recording = content_of(file)
-        media = None if recording is None else playable(recording)
         try:
-            beside = write_page(content, media, target)
+            with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+                media = None if recording is None else playable(recording, Path(folder))
+                beside = write_page(content, media, target)
         except OSError as error:
             raise InputError(f"report {target}", found=error.strerror, expected="a file that can be written") from error
     terminal.print_notice(err, f"{target}" + (f", with its media in {beside}" if beside else ""))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import av
@@ -27,17 +27,12 @@ _WIDEST: Final = 640
 class PlayableMedia(NamedTuple):
     """A file for a browser, and its media type."""
 
-    content: bytes
+    path: Path
     media_type: str
 
-    @property
-    def suffix(self) -> str:
-        """Of a file with it."""
-        return ".mp4" if self.media_type.endswith("mp4") else ".webm"
 
-
-def playable(recording: Recording) -> PlayableMedia | None:
-    """The recorded media; None where the recording holds none, or nothing that can be decoded.
+def playable(recording: Recording, folder: Path) -> PlayableMedia | None:
+    """The recorded media as a file in `folder`; None where the recording holds none, or nothing that can be decoded.
 
     Raises `RecordingError` where they are damaged.
     """
@@ -50,19 +45,20 @@ def playable(recording: Recording) -> PlayableMedia | None:
     jumps = any(isinstance(arrived.entry, EpochStart) for arrived in recording.arrived())
     for form, known in _REPACKED.items():
         if codecs <= known and not jumps:
-            return PlayableMedia(_repacked(recording, form), f"video/{form}")
-    encoded = _encoded(recording)
-    return None if encoded is None else PlayableMedia(encoded, "video/webm")
+            path = folder / f"media.{form}"
+            _repack(recording, form, path)
+            return PlayableMedia(path, f"video/{form}")
+    path = folder / "media.webm"
+    return PlayableMedia(path, "video/webm") if _encode(recording, path) else None
 
 
-def _repacked(recording: Recording, form: str) -> bytes:
+def _repack(recording: Recording, form: str, path: Path) -> None:
     """The packets as they are, in another container."""
     assert recording.media_head is not None
     facts, container = opened(recording.media_head)
-    file = io.BytesIO()
     tracks_facts = [track for track in (facts.video, facts.audio) if track is not None]
     zero_ns = max(0, facts.start_ns or 0)
-    with container, av.open(file, "w", format=form) as output:
+    with container, av.open(str(path), "w", format=form) as output:
         tracks = [output.add_stream_from_template(track) for track in container.streams]
         begun = [False] * len(tracks)
         for recorded in recording.media():
@@ -76,14 +72,12 @@ def _repacked(recording: Recording, form: str) -> bytes:
             ticks = zero_ns * own.denominator // (own.numerator * 1_000_000_000)
             packet.pts, packet.dts = recorded.pts - ticks, recorded.dts - ticks
             output.mux(packet)
-    return file.getvalue()
 
 
-def _encoded(recording: Recording) -> bytes | None:
-    """VP8 and Opus out of what the source gives on session time."""
-    file = io.BytesIO()
+def _encode(recording: Recording, path: Path) -> bool:
+    """VP8 and Opus out of what the source gives on session time; False where it gives nothing."""
     anything = False
-    with closing(recorded_source(recording)) as source, av.open(file, "w", format="webm") as output:
+    with closing(recorded_source(recording)) as source, av.open(str(path), "w", format="webm") as output:
         picture = sound = None
         for track in source.tracks:
             if isinstance(track, av.VideoStream):
@@ -105,7 +99,7 @@ def _encoded(recording: Recording) -> bytes | None:
             output.mux(picture.encode(None))
         if sound is not None:
             output.mux(sound.encode(None))
-    return file.getvalue() if anything else None
+    return anything
 
 
 def _picture_track(output: OutputContainer, source: av.VideoStream) -> av.VideoStream:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import re
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -22,12 +24,12 @@ EMBEDDED_BYTES: Final = 24 << 20
 def write_page(content: ReportContent, media: PlayableMedia | None, target: Path) -> Path | None:
     """Writes the page, and large media in a file beside it, whose path it gives. Raises `OSError`."""
     beside, address = None, ""
-    if media is not None and len(media.content) <= EMBEDDED_BYTES:
-        address = f"data:{media.media_type};base64,{base64.b64encode(media.content).decode()}"
+    if media is not None and media.path.stat().st_size <= EMBEDDED_BYTES:
+        address = f"data:{media.media_type};base64,{base64.b64encode(media.path.read_bytes()).decode()}"
     elif media is not None:
-        beside = target.with_suffix(media.suffix)
-        beside.write_bytes(media.content)
-        address = beside.name
+        beside = target.with_suffix(media.path.suffix)
+        shutil.move(media.path, beside)
+        address = quote(beside.name)
     target.write_text(page(content, address), encoding="utf-8")
     return beside
 

@@ -28,11 +28,18 @@ def record(source: Path, target: Path, operators: LoadedOperators, **options: ob
         return digest(session)
 
 
+@pytest.fixture(scope="module")
+def recorded(talking_clip: Path, operators: LoadedOperators, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A recording, and the digest of what its session predicted."""
+    target = tmp_path_factory.mktemp("recorded") / "a.mcap"
+    return target, record(talking_clip, target, operators)
+
+
 def test_replays_equal_the_session_and_one_changed_packet_changes_them(
-    talking_clip: Path, operators: LoadedOperators, tmp_path: Path
+    recorded: tuple[Path, str], operators: LoadedOperators, tmp_path: Path
 ) -> None:
-    live = record(talking_clip, tmp_path / "a.mcap", operators)
-    bare = rewrite(tmp_path / "a.mcap", tmp_path / "b.mcap", without_predictions)
+    path, live = recorded
+    bare = rewrite(path, tmp_path / "b.mcap", without_predictions)
     assert list(Recording(bare).predictions()) == []
     assert digest(Replay(Recording(bare), operators)) == live
     arrivals: list[int] = []
@@ -43,9 +50,9 @@ def test_replays_equal_the_session_and_one_changed_packet_changes_them(
     assert digest(Replay(Recording(louder), operators)) != live
 
 
-def test_the_media_give_the_same_again(talking_clip: Path, operators: LoadedOperators, tmp_path: Path) -> None:
-    live = record(talking_clip, tmp_path / "a.mcap", operators)
-    with rerun_session(Recording(tmp_path / "a.mcap"), operators) as session:
+def test_the_media_give_the_same_again(recorded: tuple[Path, str], operators: LoadedOperators) -> None:
+    path, live = recorded
+    with rerun_session(Recording(path), operators) as session:
         assert digest(session) == live
 
 
@@ -74,11 +81,10 @@ def test_given_words_are_recorded(talking_clip: Path, operators: LoadedOperators
 
 
 def test_recording_without_predicting_replays_as_if_it_had(
-    talking_clip: Path, operators: LoadedOperators, tmp_path: Path
+    recorded: tuple[Path, str], talking_clip: Path, operators: LoadedOperators, tmp_path: Path
 ) -> None:
-    live = record(talking_clip, tmp_path / "a.mcap", operators)
     assert record(talking_clip, tmp_path / "b.mcap", operators, predict=False) == digest([])
-    assert digest(Replay(Recording(tmp_path / "b.mcap"), operators)) == live
+    assert digest(Replay(Recording(tmp_path / "b.mcap"), operators)) == recorded[1]
 
 
 @pytest.mark.parametrize(("clip", "kind"), [("obama_speech.mp4", "video/mp4"), ("bbaf2n.mpg", "video/webm")])

@@ -87,13 +87,14 @@ def test_the_page_asks_nothing_of_any_server() -> None:
 
 
 def test_small_media_are_inside_and_large_ones_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    media = PlayableMedia(b"12345", "video/mp4")
+    (tmp_path / "media.mp4").write_bytes(b"12345")
+    media = PlayableMedia(tmp_path / "media.mp4", "video/mp4")
     assert write_page(content(), media, tmp_path / "a.html") is None
     assert data_of((tmp_path / "a.html").read_text())["media"] == "data:video/mp4;base64,MTIzNDU="
     monkeypatch.setattr(pages, "EMBEDDED_BYTES", 4)
-    assert write_page(content(), media, tmp_path / "b.html") == tmp_path / "b.mp4"
-    assert data_of((tmp_path / "b.html").read_text())["media"] == "b.mp4"
-    assert (tmp_path / "b.mp4").read_bytes() == b"12345"
+    assert write_page(content(), media, tmp_path / "b c.html") == tmp_path / "b c.mp4"
+    assert data_of((tmp_path / "b c.html").read_text())["media"] == "b%20c.mp4"
+    assert (tmp_path / "b c.mp4").read_bytes() == b"12345"
 
 
 def lines(path: Path, *results: Result) -> Path:
