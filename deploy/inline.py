@@ -74,6 +74,7 @@ class InlineSession:
         owns_operators: bool,
         recorder: ThreadedRecorder | None,
         ring: Ring | None = None,
+        reopen: Callable[[], MediaSource] | None = None,
         notify: Callable[[SessionNotice], None] | None = None,
     ) -> None:
         self.id = session
@@ -94,7 +95,8 @@ class InlineSession:
         hurried = pace != "fast" or source.duration_ns is None
         live = None
         if pace in ("live", "as-if-live"):
-            live = live_reading(source, transcript, settings, self._since_begin_ns, paced=pace == "as-if-live")
+            paced = pace == "as-if-live"
+            live = live_reading(source, transcript, settings, self._since_begin_ns, paced=paced, reopen=reopen)
         self._session = Session(
             SessionPlan(
                 sources=self._sources if live is None else (),
@@ -297,6 +299,7 @@ def open_session(
         owns_operators=operators is None,
         recorder=recorder,
         ring=ring,
+        reopen=(lambda: MediaSource(source)) if is_network else None,
         notify=notify,
     )
 

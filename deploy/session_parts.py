@@ -68,9 +68,10 @@ def live_reading(
     now_ns: Callable[[], int],
     *,
     paced: bool,
+    reopen: Callable[[], MediaSource] | None = None,
 ) -> LiveReading:
-    """A container and its transcript on the monotonic clock; `paced`: files, read as if they came live."""
-    sources: list[LiveSource] = [LiveContainer(media, pace=paced)]
+    """A container and its transcript on the monotonic clock; `paced`: files, read as if they came live; `reopen`: a network."""
+    sources: list[LiveSource] = [LiveContainer(media, pace=paced, reopen=reopen)]
     if transcript is not None:
         sources.append(LiveContainer(transcript, clock=None, pace=True))
     streams = [stream for source in sources for stream in source.live_streams]
