@@ -87,14 +87,14 @@ def compare(load: Load, seconds: float, pairs: int, folder: Path, keys: Path | N
     for pair in range(pairs):
         for own in (True, False) if pair % 2 == 0 else (False, True):
             runs[own].append(_run(load, seconds, own, folder, keys))
-    own, bare = (
-        Figures(**{field: median(getattr(f, field) for f in runs[kind]) for field in Figures.__struct_fields__})
-        for kind in (True, False)
-    )
+    medians = {
+        kind: Figures(**{field: median(getattr(f, field) for f in figures) for field in Figures.__struct_fields__})
+        for kind, figures in runs.items()
+    }
     ratios = tuple(o.cpu_us / b.cpu_us for o, b in zip(runs[True], runs[False], strict=True))
     return Comparison(
-        own=own,
-        bare=bare,
+        own=medians[True],
+        bare=medians[False],
         added_p50_ms=median(o.p50_ms - b.p50_ms for o, b in zip(runs[True], runs[False], strict=True)),
         cpu_ratio=median(ratios),
         cpu_ratios=ratios,
@@ -126,7 +126,7 @@ def measure_stall() -> Stall:
     told = int(gaps[:, 0].sum())
     untold = max(0, int((came == 0).sum()) - told)
     last = max(meanwhile.max(initial=0), gaps[:, 1].max(initial=0))
-    return Stall(caught_up_s=(last - resumed) / 1e9, complete=bool((came > 0).all()), told=told, untold=untold)
+    return Stall(caught_up_s=float(last - resumed) / 1e9, complete=bool((came > 0).all()), told=told, untold=untold)
 
 
 def measure_restart() -> Restart:
@@ -158,7 +158,7 @@ def measure_restart() -> Restart:
     warm_ups = 200  # session events before the first prediction, each acknowledged too: a few
     certain = max(0, acknowledged - warm_ups)
     return Restart(
-        followed_s=(came[half:][came[half:] > 0].min() - there) / 1e9,
+        followed_s=float(came[half:][came[half:] > 0].min() - there) / 1e9,
         acknowledged=acknowledged,
         lost=int((came[:certain] == 0).sum()),
     )

@@ -128,9 +128,15 @@ def publish(side: Side) -> None:
     bodies = predictions(side.first, side.messages)
     out = _OwnOut(side) if side.own else _BareOut(side)
     _say(out.endpoint)
-    going = threading.Event()
-    ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), going.set(), sys.stdin.read(), ended.set()), daemon=True).start()
+    going, ended = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        sys.stdin.readline()
+        going.set()
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
     while not going.wait(WARM_UP_S):
         out.warm_up()
     sent = np.zeros(len(bodies), np.int64)
