@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 from av.container import OutputContainer
 
 from deploy.recorded_media import as_packet, opened, recorded_source
+from stream.errors import RecordingError
 from stream.recording.reader import Recording
 from stream.sources.media import MediaSource
 from stream.timeline.packets import AudioChunk, EpochStart, Item, VideoFrame
@@ -46,8 +47,10 @@ def playable(recording: Recording, folder: Path) -> PlayableMedia | None:
     for form, known in _REPACKED.items():
         if codecs <= known and not jumps:
             path = folder / f"media.{form}"
-            _repack(recording, form, path)
-            return PlayableMedia(path, f"video/{form}")
+            # A container is stricter than a decoder, for instance about the order of time stamps.
+            with contextlib.suppress(av.FFmpegError):
+                _repack(recording, form, path)
+                return PlayableMedia(path, f"video/{form}")
     path = folder / "media.webm"
     return PlayableMedia(path, "video/webm") if _encode(recording, path) else None
 
@@ -64,6 +67,8 @@ def _repack(recording: Recording, form: str, path: Path) -> None:
         for recorded in recording.media():
             if recorded.data is None or recorded.pts is None or recorded.dts is None:
                 continue
+            if recorded.track >= len(tracks):
+                raise RecordingError("a recorded packet", found=f"track {recorded.track}", expected=f"below {len(tracks)}")
             own = tracks_facts[recorded.track]
             begun[recorded.track] |= recorded.key
             if not begun[recorded.track] or own.ns(recorded.pts) < zero_ns:
@@ -77,7 +82,7 @@ def _repack(recording: Recording, form: str, path: Path) -> None:
 def _encode(recording: Recording, path: Path) -> bool:
     """VP8 and Opus out of what the source gives on session time; False where it gives nothing."""
     anything = False
-    with closing(recorded_source(recording)) as source, av.open(str(path), "w", format="webm") as output:
+    with contextlib.closing(recorded_source(recording)) as source, av.open(str(path), "w", format="webm") as output:
         picture = sound = None
         for track in source.tracks:
             if isinstance(track, av.VideoStream):

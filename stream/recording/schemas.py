@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -61,7 +61,8 @@ class RecordingHead(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` is shown without user, password and query. `origin_ns` is the wall clock of session time zero, nanoseconds
     since 1970, 0 where it is unknown: messages are logged at `origin_ns` + session time. `model` is the one whose face
-    features are recorded, and that predicted where something was predicted.
+    features are recorded, and that predicted where something was predicted. `live`: on the monotonic clock, so that packets
+    do not lie where their media have them.
     """
 
     version: int = RECORDING_VERSION
@@ -75,6 +76,7 @@ class RecordingHead(msgspec.Struct, frozen=True, kw_only=True):
     batches: BatchPlan
     model: ModelIdentity
     transcriber: str
+    live: bool = False
 
     def timeline_settings(self) -> TimelineSettings:
         """The settings that `timeline` holds. Raises `RecordingError` where they are none."""
@@ -101,16 +103,19 @@ class RecordingEnd(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...] = ()
 
 
+Ticks = Annotated[int, msgspec.Meta(ge=-(1 << 62), le=1 << 62)]
+
+
 class MediaPacket(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A compressed packet as the demuxer gave it: times in ticks of its track's time base, side data by FFmpeg's names.
 
     `data` None is the empty packet that flushes a decoder.
     """
 
-    track: int
-    pts: int | None
-    dts: int | None
-    duration: int
+    track: Annotated[int, msgspec.Meta(ge=0, lt=2)]
+    pts: Ticks | None
+    dts: Ticks | None
+    duration: Ticks
     key: bool
     data: bytes | None
     side: dict[str, bytes] = {}

@@ -154,11 +154,17 @@ class RecordingWriter:
         described = {
             SPEECH: ("affectstream.Speech", foxglove.SPEECH_SCHEMA),
             AFFECT: ("affectstream.Affect", foxglove.AFFECT_SCHEMA),
-            PREDICTIONS: ("affectstream.Prediction", json_schema()),
+            PREDICTIONS: ("affectstream.Prediction", _rooted(json_schema())),
             CLOCKS: ("affectstream.Clock", {"type": "object"}),
         }
         name, fields = described[topic]
         return register(topic, "json", self._writer.register_schema(name, "jsonschema", msgspec.json.encode(fields)))
+
+
+def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with an object at its root, where viewers look for fields, instead of a reference to one."""
+    name = schema["$ref"].rpartition("/")[2]
+    return {**schema["$defs"][name], "$schema": schema["$schema"], "$defs": schema["$defs"]}
 
 
 class _WholeWrites:
