@@ -282,6 +282,7 @@ def open_session(
             batches=loaded.batches,
             model=loaded.identity,
             transcriber=loaded.transcriber,
+            live=is_live,
         )
         if record is not None:
             recorder = record_to(record, head, transcript=transcript, media=media, waits=not is_live)

@@ -21,7 +21,7 @@ Run = Callable[..., Any]
 MODEL = ModelIdentity(name="fake", digest="recorded", licence="any")
 
 
-def write(path: Path, predictions: Iterable[Prediction] = SPEECH, *, finish: bool = True) -> Path:
+def write(path: Path, predictions: Iterable[Prediction] = SPEECH, *, finish: bool = True, live: bool = False) -> Path:
     head = RecordingHead(
         session="clip",
         source="clip.mp4",
@@ -32,6 +32,7 @@ def write(path: Path, predictions: Iterable[Prediction] = SPEECH, *, finish: boo
         batches=BatchPlan(speech=1, affect=16, device="cpu"),
         model=MODEL,
         transcriber="moonshine",
+        live=live,
     )
     maker = MessageMaker()
     with RecordingWriter(path, head) as writer:
@@ -86,6 +87,17 @@ def test_what_differs_with_the_same_model_is_listed_and_fails(affectstream: Run,
     assert "sentiment.value" in outcome.out
     assert "transcript.text" in outcome.out
     assert "1 of 5" in outcome.out
+
+
+def test_the_media_of_a_live_session_may_differ_which_is_explained(
+    affectstream: Run, replayed: Replayed, tmp_path: Path
+) -> None:
+    replayed.predictions = SPEECH[:4]
+    recording = str(write(tmp_path / "a.mcap", live=True))
+    outcome = affectstream("replay", recording, "--from-media")
+    assert outcome.code == 0
+    assert "recorded live" in outcome.out
+    assert affectstream("replay", recording).code == 1
 
 
 def test_another_model_may_differ(affectstream: Run, replayed: Replayed, tmp_path: Path) -> None:
