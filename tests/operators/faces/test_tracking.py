@@ -163,6 +163,43 @@ def test_after_a_cut_others_in_other_places_are_new(
     assert {track for row in rows[10:] for track in row} == {2, None}
 
 
+def test_who_leaves_the_picture_and_comes_back_is_the_same_soon_and_new_late(
+    detector: CenterFaceDetector, canvas: Callable[..., np.ndarray], face: np.ndarray
+) -> None:
+    """Walks out over the right edge and in again; who stands beside keeps the track all the while."""
+
+    def walk(away: float) -> Path:
+        def place(seconds: float) -> Place:
+            out = 1.6
+            return (430 + 150 * min(seconds, out, max(0.0, 2 * out + away - seconds)), 240)
+
+        return place
+
+    for away, same in ((0.0, True), (2.0, False)):
+        rows = follow(detector, canvas, [(cv2.flip(face, 1), lambda _: (150, 240)), (face, walk(away))], 4.4 + away)
+        assert {row[0] for row in rows} == {0}
+        seen = [row[1] for row in rows]
+        assert None in seen, "never left: the re-entry was not tried"
+        assert seen[0] == 1
+        assert seen[-1] == (1 if same else 2)
+        assert set(seen) == ({1, None} if same else {1, 2, None})
+
+
+@pytest.mark.parametrize("speed", [160, 210])
+def test_who_passes_in_front_of_somebody_for_a_second_takes_no_track(
+    detector: CenterFaceDetector, canvas: Callable[..., np.ndarray], face: np.ndarray, speed: float
+) -> None:
+    """The one in front is larger and covers the other, who sits, for about a second."""
+    near = cv2.resize(cv2.flip(face, 1), None, fx=1.3, fy=1.3)
+    people = [(face, lambda _: (330, 240)), (near, moving(330 - 190, 250, speed))]
+    rows = follow(detector, canvas, people, 380 / speed)
+    assert rows[0] in ([0, 1], [1, 0])
+    assert rows[-1] == rows[0]
+    assert {track for row in rows for track in row} <= {0, 1, None}
+    hidden = [row for row in rows if row[0] in (None, row[1])]
+    assert 3 <= len(hidden) <= 7
+
+
 def test_a_new_person_gets_a_new_track_also_while_the_other_is_expected(
     detector: CenterFaceDetector, canvas: Callable[..., np.ndarray], face: np.ndarray
 ) -> None:
