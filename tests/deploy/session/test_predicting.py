@@ -13,7 +13,7 @@ from deploy.session.predicting import Predictor, SpeechBatcher
 from operators.batching import Batcher
 from operators.interface import EMOTIONS, AffectResult, SegmentInput, SpeechResult, SpeechStates, TranscriptResult
 from stream.errors import OperatorError
-from stream.prediction import Prediction, SentimentEstimate
+from stream.prediction import Prediction, SentimentEstimate, Subject
 from stream.timeline.packets import Modality, Word
 from stream.timeline.segments import Revision, SegmentKind, Slice
 from stream.timeline.settings import UtteranceSettings
@@ -216,3 +216,16 @@ def test_a_segment_is_freed_with_its_prediction_without_the_garbage_collector() 
         gc.enable()
         speech.close()
         model.close()
+
+
+def test_a_listeners_window_is_of_its_persons_face_alone() -> None:
+    seen = Slice(stream="video", modality=Modality.VIDEO, state="present", coverage=0.8)
+    lane = msgspec.structs.replace(revision("window", seen), lane="face:7")
+    felt = msgspec.structs.replace(affect(0.5, {"video": 1.0}), subject=Subject(method="largest-face", track=7))
+    result = predict(lane, None, felt).result
+    assert (result.lane, result.subject, result.transcript) == ("face:7", Subject(method="listener", track=7), None)
+    assert {name: (report.state, report.absence) for name, report in result.modalities.items()} == {
+        "video": ("present", None),
+        "audio": ("absent", "not-declared"),
+        "text": ("absent", "not-declared"),
+    }
