@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from operators.circumplex import place_of
-from operators.encoders.prosody import speech_features
+from operators.encoders.prosody import prosody
 from operators.encoders.text import TextEncoder
+from operators.encoders.voice import VoicePooling
 from operators.faces.speaker_folder import load_speaker_weights
 from operators.faces.subject import subject_of
 from operators.fusion.decision import UNIFORM, Opinion, fuse_opinions
@@ -82,6 +83,7 @@ class TextPart(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 class AudioPart(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """How it is said."""
 
+    pooling: VoicePooling
     emotion: EmotionReader
 
 
@@ -159,15 +161,17 @@ class AffectModel:
 
     def _read_voices(self, batch: Batch, opinions: list[dict[str, Opinion]]) -> None:
         """Silence says nothing of affect."""
-        features, seen = [], []
+        features: list[Tensor] = []
+        seen = []
         for row, (segment, speech) in enumerate(batch):
             if self._audio is None or speech.states is None or segment.speech_ns is None:
                 continue
             first, last = ((edge_ns - segment.start_ns) // NS_PER_SAMPLE for edge_ns in segment.speech_ns)
-            features.append(speech_features(speech.states.states, segment.samples[first:last]))
+            layers, spoken = torch.from_numpy(speech.states.layers), torch.from_numpy(prosody(segment.samples[first:last]))
+            features.append(self._audio.pooling(layers.to(self.device), spoken.to(self.device)))
             seen.append((row, float(segment.sample_mask[first:last].sum()) / max(1, len(segment.samples))))
         if self._audio is not None and seen:
-            self._audio.emotion.read(torch.from_numpy(np.stack(features)).to(self.device), seen, "audio", opinions)
+            self._audio.emotion.read(torch.stack(features), seen, "audio", opinions)
 
     def _read_faces(self, batch: Batch, subjects: list[Subject | None], opinions: list[dict[str, Opinion]]) -> None:
         """The mean over the frames in which the subject is seen; the head's logits are those of the mean feature."""

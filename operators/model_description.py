@@ -71,7 +71,8 @@ class PartDescription(_Strict, frozen=True, kw_only=True):
     """What a model does with one modality: a registered encoder, heads, and the file that holds what was trained.
 
     `metrics` are figures on validation rows, by name; `groups` one figure each by the group that its rows are of, where the
-    data name any; `command` is what trained it. Text alone may have `adapters`.
+    data name any; `command` is what trained it. Text alone may have `adapters`, audio alone has `members`: how many
+    trainings its head is the mean of.
     """
 
     encoder: str
@@ -79,6 +80,7 @@ class PartDescription(_Strict, frozen=True, kw_only=True):
     emotion: EmotionHeadDescription
     sentiment: SentimentHeadDescription | None = None
     adapters: AdaptersDescription | None = None
+    members: Annotated[int, Meta(ge=1, le=20)] | None = None
     metrics: dict[str, float] = {}
     groups: dict[str, dict[str, float]] = {}
     command: str = ""

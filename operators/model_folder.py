@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from operators.encoders.adapters import TextAdapters
 from operators.encoders.face import FEATURE_DIM, FaceCropEncoder, FaceNetwork
-from operators.encoders.prosody import SPEECH_DIM
 from operators.encoders.text import TEXT_DIM, TextEncoder
+from operators.encoders.voice import VoicePooling, voice_dim
 from operators.fusion.decision import UNIFORM
 from operators.heads import Head
 from operators.interface import EMOTIONS
@@ -36,10 +36,10 @@ DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
 CARD_FILE = "card.md"
 ENCODERS = {
     "text": ("minilm-l6-v2", TEXT_DIM),
-    "audio": ("moonshine-tiny-en+prosody", SPEECH_DIM),
+    "audio": ("moonshine-tiny-en-layers+prosody", voice_dim(1)),
     "video": ("face-48", FEATURE_DIM),
 }
-"""The registered encoder of each modality, and how many features its heads read."""
+"""The registered encoder of each modality, and how many features its heads read, of audio times the members."""
 FUSION_METHODS = ("decision",)
 _FOREIGN = "these weights are of another model: take those that its description was written for"
 
@@ -84,14 +84,17 @@ class PartModules(nn.Module):
     sentiment: Head | None
     encoder: FaceNetwork | None
     adapters: TextAdapters | None
+    pooling: VoicePooling | None
 
     def __init__(self, modality: str, part: PartDescription) -> None:
         super().__init__()
-        inputs = ENCODERS[modality][1]
+        members = part.members or 1
+        inputs = ENCODERS[modality][1] * members
         self.emotion = Head(inputs, len(part.emotion.labels), hidden=part.emotion.hidden)
         self.sentiment = Head(inputs, 1, hidden=part.sentiment.hidden) if part.sentiment else None
         self.encoder = FaceNetwork() if modality == "video" else None
         self.adapters = TextAdapters(part.adapters.rank, part.adapters.first_layer) if part.adapters else None
+        self.pooling = VoicePooling(members) if modality == "audio" else None
 
 
 def save_weights(path: Path, modules: nn.Module) -> None:
@@ -153,6 +156,8 @@ def _check_names(folder: Path, description: ModelDescription) -> None:
             raise ModelFolderError(f"{what}: weights of {modality}", found=f"{part.weights}, which is not under weights")
         if part.adapters is not None and modality != "text":
             raise ModelFolderError(f"{what}: adapters of {modality}", found="some", expected="none: they are for text")
+        if part.members is not None and modality != "audio":
+            raise ModelFolderError(f"{what}: members of {modality}", found="some", expected="none: they are for audio")
         unknown = set(part.emotion.labels) - {*EMOTIONS, "calm"}
         if unknown or not part.emotion.labels:
             found = ", ".join(sorted(unknown)) or "none"
@@ -189,7 +194,8 @@ def _text_part(folder: Path, part: PartDescription, fusion: FusionDescription, d
 
 def _audio_part(folder: Path, part: PartDescription, fusion: FusionDescription, device: str) -> AudioPart:
     modules = _loaded(folder, "audio", part, device)
-    return AudioPart(emotion=_reader("audio", modules, part, fusion))
+    assert modules.pooling is not None  # a part of audio has one
+    return AudioPart(pooling=modules.pooling, emotion=_reader("audio", modules, part, fusion))
 
 
 def _video_part(folder: Path, part: PartDescription, fusion: FusionDescription, device: str) -> VideoPart:

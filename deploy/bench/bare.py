@@ -33,6 +33,7 @@ from deploy.bench.bare_operators import (
     Prosody,
     Silero,
     head,
+    voice,
 )
 
 NS_PER_SECOND = 1_000_000_000
@@ -185,15 +186,15 @@ class BareLoop:
 
     def _hear(self, samples: np.ndarray, segment: PlannedSegment, clock: _Stopwatch) -> None:
         with clock("speech encoder"):
-            states = self._moonshine.encode(samples)
+            states, layers = self._moonshine.encode(samples)
         if segment.transcribe:
             with clock("transcription"):
                 self._moonshine.decode(states, len(samples))
         if not self._weights.audio:
             return
         with clock("voice head"):
-            pooled = torch.from_numpy(np.concatenate([states[0].mean(0), states[0].std(0)]))
-            self._judge(torch.cat([pooled, self._prosody(samples)])[None], self._weights.audio)
+            feature = voice(self._weights.pooling, torch.from_numpy(layers), self._prosody(samples))
+            self._judge(feature, self._weights.audio)
 
     def _read(self, texts: list[str], clock: _Stopwatch) -> None:
         # Of like length together, so that a batch is hardly padded.

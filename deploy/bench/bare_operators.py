@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def package_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def open_network(path: Path) -> onnxruntime.InferenceSession:
+def open_network(network: Path | bytes) -> onnxruntime.InferenceSession:
     """An onnxruntime session on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -47,7 +48,8 @@ def open_network(path: Path) -> onnxruntime.InferenceSession:
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = network if isinstance(network, bytes) else str(network)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 class FaceFinder:
@@ -180,6 +182,30 @@ class Silero:
         return probabilities
 
 
+def _with_layers(model: bytes) -> bytes:
+    """The encoder with the states after its layers 2 to 5 as further outputs, put to the end of the FlatBuffer."""
+    names = [b"last_hidden_state", *(b"/layers.%d/Add_1_output_0" % layer for layer in range(1, 5))]
+    at = 0
+    for number in (None, 1, 7):
+        at = at if number is None else _place(model, at, number)
+        at += struct.unpack_from("<I", model, at)[0]
+    place, texts = _place(model, at, 6), b""
+    start = len(model) + -len(model) % 4
+    distances = []
+    for k, name in enumerate(names):
+        distances.append(4 * len(names) + len(texts) - 4 * k)
+        text = struct.pack("<I", len(name)) + name + b"\0"
+        texts += text + bytes(-len(text) % 4)
+    added = struct.pack(f"<I{len(names)}I", len(names), *distances) + texts
+    return model[:place] + struct.pack("<I", start - place) + model[place + 4 :] + bytes(start - len(model)) + added
+
+
+def _place(model: bytes, table: int, number: int) -> int:
+    layout = table - struct.unpack_from("<i", model, table)[0]
+    offset: int = struct.unpack_from("<H", model, layout + 4 + 2 * number)[0]
+    return table + offset
+
+
 class Moonshine:
     """Encoder and greedy decoder of the packaged tiny-en weights."""
 
@@ -189,19 +215,22 @@ class Moonshine:
 
     def __init__(self) -> None:
         folder = package_folder("moonshine_voice") / "assets" / "tiny-en"
-        self._encoder = open_network(folder / "encoder_model.ort")
+        # The voice's part reads inner layers too: what the model file calls them becomes outputs beside the last states.
+        self._encoder = open_network(_with_layers((folder / "encoder_model.ort").read_bytes()))
         self._decoder = open_network(folder / "decoder_model_merged.ort")
         layers = range(self.LAYERS)
         self._own = [f"{layer}.decoder.{part}" for layer in layers for part in ("key", "value")]
         self._cross = [f"{layer}.encoder.{part}" for layer in layers for part in ("key", "value")]
 
-    def encode(self, samples: np.ndarray) -> np.ndarray:
-        """float32 (1, t, 288) states of int16 (n,) samples."""
+    def encode(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """float32 (1, t, 288) states of int16 (n,) samples, and (ceil(t / 4), 1152) of inner layers, means of four."""
         audio = np.zeros((1, max(len(samples), self.SHORTEST)), np.float32)
         audio[0, : len(samples)] = samples * np.float32(1 / 32768)
         states: np.ndarray
-        (states,) = self._encoder.run(None, {"input_values": audio, "attention_mask": np.ones(audio.shape, np.int64)})
-        return states
+        states, *inner = self._encoder.run(None, {"input_values": audio, "attention_mask": np.ones(audio.shape, np.int64)})
+        starts = np.arange(0, states.shape[1], 4)
+        counts = np.minimum(4, states.shape[1] - starts).astype(np.float32)[:, None]
+        return states, np.concatenate([np.add.reduceat(layer[0], starts, axis=0) / counts for layer in inner], 1)
 
     def decode(self, states: np.ndarray, sample_count: int) -> tuple[list[int], list[float]]:
         """Token ids of the encoder's states, at most 6.5 a second, and each one's log-probability."""
@@ -303,6 +332,21 @@ def head(weights: dict[str, Tensor], features: Tensor) -> Tensor:
     return nn.functional.linear(x, weights["output.weight"], weights["output.bias"])
 
 
+def voice(weights: dict[str, Tensor], layers: Tensor, prosody: Tensor) -> Tensor:
+    """Feature (1, d) of inner states (t, 1152) and prosody (62,): statistics over time by attention, and prosody."""
+    reduced = nn.functional.linear(layers - weights["mean"], weights["components"])
+    states = nn.functional.gelu(nn.functional.linear(reduced, weights["projection.weight"], weights["projection.bias"]))
+    members, heads, width = weights["attention"].shape
+    states = states.view(-1, members, width)
+    share = torch.einsum("tmw,mhw->tmh", states, weights["attention"]).softmax(0)[..., None]
+    parts = states.view(-1, members, heads, width // heads)
+    means = (share * parts).sum(0)
+    deviations = ((share * parts.square()).sum(0) - means.square()).clamp(min=1e-5).sqrt()
+    told = (prosody - weights["prosody_mean"]) / weights["prosody_deviation"]
+    spoken = nn.functional.gelu(nn.functional.linear(told, weights["spoken.weight"], weights["spoken.bias"]))
+    return torch.cat([means.flatten(1), deviations.flatten(1), spoken.view(members, -1)], 1).view(1, -1)
+
+
 class ModelWeights:
     """What was trained of a model folder, by what the tensors of each file are called."""
 
@@ -311,12 +355,14 @@ class ModelWeights:
         self.video: dict[str, dict[str, Tensor]] = {}
         self.text: dict[str, dict[str, Tensor]] = {}
         self.audio: dict[str, dict[str, Tensor]] = {}
+        self.pooling: dict[str, Tensor] = {}
         for path in sorted(folder.glob("*.safetensors")):
             modules: dict[str, dict[str, Tensor]] = {}
             for name, tensor in load_file(path).items():
                 module, _, parameter = name.partition(".")
                 modules.setdefault(module, {})[parameter] = tensor
             self.face |= modules.pop("encoder", {})
+            self.pooling |= modules.pop("pooling", {})
             modules.pop("adapters", None)  # merged into MiniLM they cost nothing
             width = modules["emotion"]["mean"].shape[0]
             {64: self.video, 384: self.text}.get(width, self.audio).update(modules)

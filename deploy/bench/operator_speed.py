@@ -16,7 +16,7 @@ import torch
 
 from deploy.demo_clip import packaged_speech
 from operators.datasets.ravdess import read_samples
-from operators.encoders.prosody import speech_features
+from operators.encoders.prosody import prosody
 from operators.encoders.speech import SpeechEncoder
 from operators.encoders.text import TextEncoder
 from operators.evaluation.as_segments import face_segment, speech_segment, text_segment
@@ -44,7 +44,8 @@ ITEMS = {
     "face_encoder": "crops",
     "voice_activity": "seconds of sound",
     "speech_encoder": "utterances of 5 s",
-    "speech_features": "utterances of 5 s",
+    "prosody": "utterances of 5 s",
+    "voice_head": "utterances of 5 s, their states given: prosody, attention, head",
     "speech_to_emotions": "utterances of 5 s: encoder, features, head",
     "transcription": "utterances of 5 s, their states given",
     "text_encoder": "sentences of 16 words",
@@ -129,7 +130,8 @@ def _calls(folder: Path | None, device: str) -> Iterator[tuple[str, int, Call]]:
         return model.infer([(spoken, SpeechResult(states=encoder.encode(samples, 0), transcript=None))])
 
     yield "speech_encoder", 1, partial(encoder.encode, samples, 0)
-    yield "speech_features", 1, partial(speech_features, states.states, samples)
+    yield "prosody", 1, partial(prosody, samples)
+    yield "voice_head", 1, partial(model.infer, [(spoken, heard)])
     yield "speech_to_emotions", 1, voice
     yield "transcription", 1, partial(MoonshineTranscriber(encoder).transcribe, samples, 0, states)
 

@@ -31,11 +31,12 @@ VALID_ACTORS = tuple(range(15, 19))
 
 
 class SpokenClip(msgspec.Struct, frozen=True, kw_only=True):
-    """One recording: its file, its actor and its emotion as an index into `LABELS`."""
+    """One recording: its file, its actor, its emotion as an index into `LABELS`, and its intensity (normal, strong)."""
 
     path: Path
     actor: int
     emotion: int
+    intensity: str = "normal"
 
 
 def read_ravdess(folder: Path, actors: Collection[int]) -> list[SpokenClip]:
@@ -51,7 +52,8 @@ def read_ravdess(folder: Path, actors: Collection[int]) -> list[SpokenClip]:
         for line, row in enumerate(csv.DictReader(file), start=2):
             try:
                 actor, label = int(row["actor"]), _LABEL_OF_EMOTION[row["emotion"]]
-                clip = SpokenClip(path=folder / row["path"], actor=actor, emotion=LABELS.index(label))
+                emotion, intensity = LABELS.index(label), row.get("intensity") or "normal"
+                clip = SpokenClip(path=folder / row["path"], actor=actor, emotion=emotion, intensity=intensity)
             except (KeyError, ValueError, TypeError) as error:
                 raise DatasetError(f"RAVDESS list {path}, line {line}", found=f"{type(error).__name__} {error}") from error
             if actor in actors:

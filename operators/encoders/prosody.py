@@ -1,4 +1,4 @@
-"""How something is said: level, spectrum and pitch of an utterance, and the pooled states of the speech encoder."""
+"""How something is said: level, spectrum and pitch of an utterance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from operators.encoders.speech import STATE_DIM
 from stream.timeline.time import SAMPLE_RATE
 
 FRAME_SAMPLES = 640
@@ -29,13 +28,6 @@ _FLOOR = 3e-5
 _SILENCE = 1e-10
 """Energy of samples in [-1, 1) that stands for digital silence."""
 PROSODY_DIM = 2 * BANDS + 2 * 4 + 6
-SPEECH_DIM = 2 * STATE_DIM + PROSODY_DIM
-"""What the speech head reads: mean and deviation of the encoder's states, then prosody."""
-
-
-def speech_features(states: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Float32 (638,) of an utterance: states float32 (t, 288) pooled, and the prosody of int16 (n,) samples at 16 kHz."""
-    return np.concatenate([states.mean(0), states.std(0), prosody(samples)]).astype(np.float32)
 
 
 @torch.inference_mode()

@@ -36,6 +36,9 @@ DEFINITIONS = {
 """What each figure is, by its name without a suffix."""
 SUFFIXES = {
     "7": "with calm counted as neutral, as it is published",
+    "noise_10_db": "of the recordings in pink noise 10 dB fainter than the voice",
+    "noise_0_db": "of the recordings in pink noise as loud as the voice",
+    "8_khz": "of the recordings without what lies above 4 kHz, as a telephone has it",
     "capitals": "of the texts as the file has them, in capitals without punctuation",
 }
 """What the same rows were also judged by."""

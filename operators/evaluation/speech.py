@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from operators.encoders.speech import SpeechEncoder
 from operators.evaluation.as_segments import BATCH, emotions_of, judge, speech_segment
 from operators.evaluation.judgement import JudgedClasses, JudgedSplit
 from operators.evaluation.rows import check_every_class, read_table
+from operators.evaluation.voice_robustness import DEGRADATIONS, Degradation, degraded
 from operators.interface import EMOTIONS, SegmentInput, SpeechResult
 from operators.model import AffectModel, EmotionReader
 from operators.training.progress import Track, silently
@@ -32,8 +33,9 @@ def judge_voices(
 ) -> dict[str, JudgedSplit]:
     """Each split as the model judges it, from what the voice detector hears as speech.
 
-    Judged by RAVDESS's eight emotions where the head knows calm, and, as `7`, with calm as neutral. Raises `DatasetError`
-    where a recording can't be read, `ModelFolderError` where the model reads no voices.
+    Judged by RAVDESS's eight emotions where the head knows calm, and, as `7`, with calm as neutral; splits that were not
+    learnt from also in noise and at 8 kHz (`DEGRADATIONS`). Raises `DatasetError` where a recording can't be read,
+    `ModelFolderError` where the model reads no voices.
     """
     reader = _reader(model)
     operators = SpeechEncoder(), SileroNetwork()
@@ -77,38 +79,66 @@ def _judge_split(
     track: Track,
     name: str,
 ) -> JudgedSplit:
-    rows: list[np.ndarray] = []
-    batch: list[tuple[SegmentInput, SpeechResult]] = []
-    unheard = 0
-    with _inputs_of(reader) as features:
-        for number, clip in enumerate(track(clips, name), start=1):
-            segment, heard = _listen(clip, *operators)
-            batch.append(segment)
-            unheard += not heard
-            if len(batch) == BATCH or number == len(clips):
-                rows.append(emotions_of(judge(model, batch, "voices")))
-                batch.clear()
-    seven, labels = np.concatenate(rows), reader.about.labels
     truth = np.array([clip.emotion for clip in clips])
     merged = np.array([EMOTIONS.index(_published(LABELS[k])) for k in truth])
+    own, seven, unheard = _read_all(clips, model, reader, operators, track(clips, name))
     judged = published = JudgedClasses(labels=EMOTIONS, truth=merged, probabilities=seven)
-    if CALM in labels:
-        with torch.inference_mode():
-            own = own_probabilities(reader, torch.cat(features))
-        columns = [labels.index(label) for label in LABELS]
-        judged = JudgedClasses(labels=LABELS, truth=truth, probabilities=own[:, columns])
+    further = {}
+    if own is not None:
+        judged = JudgedClasses(labels=LABELS, truth=truth, probabilities=own)
+        further["7"] = published
+    # Of what was learnt, how it would have sounded worse says nothing of new voices.
+    for condition, degradation in DEGRADATIONS.items() if name != "train" else ():
+        shown = track(clips, f"{name}, {condition}")
+        worse, worse_seven, _ = _read_all(clips, model, reader, operators, shown, degradation)
+        further[condition] = msgspec.structs.replace(judged, probabilities=worse_seven if worse is None else worse)
     return JudgedSplit(
         judged=judged,
         items=[f"{clip.path.parent.name}/{clip.path.name}" for clip in clips],
-        further={"7": published} if CALM in labels else {},
+        further=further,
         counts={"without_speech": unheard},
     )
 
 
-def _listen(clip: SpokenClip, encoder: SpeechEncoder, network: SileroNetwork) -> tuple[tuple[SegmentInput, SpeechResult], bool]:
+def _read_all(
+    clips: Sequence[SpokenClip],
+    model: AffectModel,
+    reader: EmotionReader,
+    operators: tuple[SpeechEncoder, SileroNetwork],
+    shown: Iterable[SpokenClip],
+    degradation: Degradation | None = None,
+) -> tuple[np.ndarray | None, np.ndarray, int]:
+    """What the model says of recordings, degraded where wanted, and in how many of them no speech was heard.
+
+    Probabilities of RAVDESS's eight emotions (n, 8), None where the head knows no calm, and of the published ones (n, 7).
+    """
+    rows: list[np.ndarray] = []
+    batch: list[tuple[SegmentInput, SpeechResult]] = []
+    unheard = 0
+    with _inputs_of(reader) as features:
+        for number, clip in enumerate(shown):
+            segment, heard = _listen(clip, *operators, number, degradation)
+            batch.append(segment)
+            unheard += not heard
+            if len(batch) == BATCH or number == len(clips) - 1:
+                rows.append(emotions_of(judge(model, batch, "voices")))
+                batch.clear()
+    own = None
+    if CALM in reader.about.labels:
+        with torch.inference_mode():
+            own = own_probabilities(reader, torch.cat(features))
+        own = own[:, [reader.about.labels.index(label) for label in LABELS]]
+    return own, np.concatenate(rows), unheard
+
+
+def _listen(
+    clip: SpokenClip, encoder: SpeechEncoder, network: SileroNetwork, number: int, degradation: Degradation | None
+) -> tuple[tuple[SegmentInput, SpeechResult], bool]:
     samples = read_samples(clip.path)
     if not len(samples):
         raise DatasetError(f"recording {clip.path}", found="no sample", expected="sound")
+    if degradation is not None:
+        samples = degraded(samples, degradation, number)
     segment, heard = speech_segment(samples, network)
     first_ns, last_ns = segment.speech_ns or (0, segment.end_ns)
     states = encoder.encode(samples[first_ns // NS_PER_SAMPLE : last_ns // NS_PER_SAMPLE], first_ns)

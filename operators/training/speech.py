@@ -1,154 +1,206 @@
-"""Trains the head on speech: emotions on RAVDESS, on the frozen speech encoder's pooled states and prosody."""
+"""Trains the part on voices: emotions on RAVDESS, on the frozen speech encoder's inner states and prosody."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
 import torch
-from torch.nn import functional
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from operators.calibration import calibration_error, fit_temperature, reliability
-from operators.datasets.ravdess import LABELS, TRAIN_ACTORS, VALID_ACTORS, SpokenClip, read_ravdess, read_samples
-from operators.encoders import prosody
-from operators.encoders.speech import SpeechEncoder
-from operators.evaluation.metrics import unweighted_average_recall
+from operators.calibration import fit_temperature, reliability
+from operators.datasets.ravdess import LABELS, TRAIN_ACTORS, VALID_ACTORS, SpokenClip, read_ravdess
+from operators.encoders import voice
+from operators.evaluation.rows import check_every_class
+from operators.evaluation.voice_robustness import DEGRADATIONS
 from operators.interface import EMOTIONS
 from operators.model import EmotionReader
 from operators.model_description import EmotionHeadDescription, PartDescription, WeightsDescription
 from operators.model_folder import ENCODERS, PartModules
-from operators.packaged_weights import MOONSHINE_TINY, SILERO
+from operators.packaged_weights import MOONSHINE_TINY
+from operators.training import speech_features, speech_fitting
 from operators.training.assembly import begin_folder, put_part
-from operators.training.feature_cache import cached_features
-from operators.training.head_fitting import fit_head
+from operators.training.feature_cache import key_of, training_cache
 from operators.training.progress import Track, silently
-from operators.voice_activity import SileroNetwork, VoiceActivityOperator
-from stream.timeline.packets import AudioChunk, SpeechActivity
-from stream.timeline.settings import UtteranceSettings
-from stream.timeline.time import ACTIVITY_STEP_NS, NS_PER_SAMPLE
+from operators.training.speech_features import CHANGED, PLAIN, VARIANTS, VoiceFeatures, clip_features
+from operators.training.speech_figures import clip_figures, group_figures, unweighted_recall
+from operators.training.speech_fitting import RECIPE, SpeechRecipe, fit_voice, logits_of, mean_of, shared_part, voice_rows
 
-HIDDEN = 128
-EPOCHS = 20
-FAMILIAR = 0.95
+ACTORS: Final = tuple(sorted((*TRAIN_ACTORS, *VALID_ACTORS)))
+FOLDS: Final = 6
+"""Of actors left out: three at a time."""
+FAMILIAR: Final = 0.95
 """Share of the validation clips within the distance that counts as familiar."""
-GAINS_DB = ((0.0, 0.0), (-12.0, 6.0), (4.0, 14.0))
-"""Ranges of gain at which each clip is heard: a microphone's level says nothing of its speaker."""
+LEARNT_FROM: Final = (PLAIN, *CHANGED)
+
+
+class SpeechData(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """All clips, their features by variant, their classes int64 (n,) and actors int64 (n,)."""
+
+    clips: Sequence[SpokenClip]
+    features: Mapping[str, VoiceFeatures]
+    classes: Tensor
+    actors: Tensor
+
+    def rows_of(self, actors: Sequence[int]) -> Tensor:
+        """Which clips are of these actors: int64 (m,)."""
+        return torch.isin(self.actors, torch.tensor(actors)).nonzero()[:, 0]
 
 
 def train_speech(
     data: Path,
     output: Path,
     *,
-    epochs: int = EPOCHS,
+    epochs: int = RECIPE.epochs,
+    seeds: int = 5,
+    folds: int = FOLDS,
     device: str = "cpu",
     seed: int = 0,
     alone: bool = False,
     track: Track = silently,
+    recipe: SpeechRecipe = RECIPE,
 ) -> dict[str, float]:
     """Puts an audio part into the model folder `output`; the figures on actors who were not trained on.
 
-    `data` is RAVDESS's folder. Raises `DatasetError` where something of it is missing.
+    Of several `seeds`, from `seed` on, the members are put there side by side under one head, the mean of theirs. What is
+    put there learnt from the training actors and is calibrated on the validation actors; how good the recipe is, `folds`
+    trainings tell that each leave out some of all actors (0: none). A run that was broken off goes on where it was. `data`
+    is RAVDESS's folder; raises `DatasetError` where something of it is missing.
     """
-    train, valid = read_ravdess(data, TRAIN_ACTORS), read_ravdess(data, VALID_ACTORS)
+    clips = read_ravdess(data, ACTORS)
+    for name, actors in (("train", TRAIN_ACTORS), ("valid", VALID_ACTORS)):
+        check_every_class({LABELS[c.emotion] for c in clips if c.actor in actors}, LABELS, f"split {name} of RAVDESS in {data}")
     begin_folder(output, alone=alone)
+    found = SpeechData(
+        clips=clips,
+        features={variant: clip_features(data, clips, variant, track) for variant in VARIANTS},
+        classes=torch.tensor([clip.emotion for clip in clips]),
+        actors=torch.tensor([clip.actor for clip in clips]),
+    )
+    sources = [Path(str(module.__file__)).read_bytes() for module in (voice, speech_features, speech_fitting)]
+    names = [f"{clip.path.relative_to(data)} {clip.path.stat().st_size}" for clip in clips]
+    checkpoints = training_cache() / f"speech-{key_of(str(epochs), device, repr(recipe), *sources, *names)}"
+    train, valid = found.rows_of(TRAIN_ACTORS), found.rows_of(VALID_ACTORS)
+    shared = shared_part(found.features[PLAIN], train)
+    rows = voice_rows(shared, [found.features[variant] for variant in LEARNT_FROM], train, found.classes)
+    rows_valid = voice_rows(shared, [found.features[variant] for variant in (PLAIN, *DEGRADATIONS)], valid, found.classes)
+    numbers = range(seed, seed + seeds)
+    trained = [
+        fit_voice(
+            shared, len(LABELS), rows, rows_valid, checkpoints / str(s), epochs=epochs, device=device, seed=s, recipe=recipe
+        )
+        for s in numbers
+    ]
     part = PartDescription(
         encoder=ENCODERS["audio"][0],
         weights="speech.safetensors",
-        emotion=EmotionHeadDescription(labels=LABELS, hidden=HIDDEN, temperature=1.0, reliability=0.0),
-        command=f"affectstream train speech --epochs {epochs} --seed {seed}",
+        emotion=EmotionHeadDescription(labels=LABELS, temperature=1.0, reliability=0.0),
+        members=seeds,
+        command=f"affectstream train speech --epochs {epochs} --seeds {seeds} --folds {folds} --seed {seed}",
     )
-    torch.manual_seed(seed)
     modules = PartModules("audio", part)
-    modules.emotion.dropout.p = 0.5
-    features = torch.from_numpy(clip_features(data, train, GAINS_DB, track))
-    features_valid = torch.from_numpy(clip_features(data, valid, GAINS_DB[:1], track))[0]
-    emotions = functional.one_hot(torch.tensor([clip.emotion for clip in train]), len(LABELS)).float()
-    fit_head(
-        modules.emotion,
-        features,
-        emotions,
-        functional.cross_entropy,
-        epochs=epochs,
-        mixup=0.4,
-        device=device,
-        seed=seed,
-        track=track,
-        title="Emotions",
-    )
-    truth = torch.tensor([clip.emotion for clip in valid])
+    pooling, head = mean_of(trained, rows)
+    assert modules.pooling is not None  # a part of audio has one
+    modules.pooling.load_state_dict(pooling.state_dict())
+    modules.emotion.load_state_dict(head.state_dict())
+    modules.eval()
     with torch.inference_mode():
-        logits = modules.emotion(features_valid)
-        familiar = float(modules.emotion.distance(features_valid).quantile(FAMILIAR))
-    temperature = fit_temperature(logits, truth)
+        features = [modules.pooling.pool(*rows_valid.variant(k)) for k in range(1 + len(DEGRADATIONS))]
+        logits = {name: modules.emotion(some) for name, some in zip((PLAIN, *DEGRADATIONS), features, strict=True)}
+        familiar = float(modules.emotion.distance(features[0]).quantile(FAMILIAR))
+    truth = rows_valid.classes
+    temperature = fit_temperature(logits[PLAIN], truth)
     emotion = msgspec.structs.replace(part.emotion, temperature=temperature, familiar=familiar)
     published = torch.where(truth == LABELS.index("calm"), EMOTIONS.index("neutral"), truth)
     with torch.inference_mode():
-        probabilities = torch.from_numpy(EmotionReader(head=modules.emotion, about=emotion).probabilities(features_valid))
-    emotion = msgspec.structs.replace(emotion, reliability=reliability(probabilities, published))
-    metrics = {
-        "ravdess_valid_unweighted_recall_8": unweighted_average_recall(truth.numpy(), logits.argmax(1).numpy()),
-        "ravdess_valid_unweighted_recall_7": unweighted_average_recall(published.numpy(), probabilities.argmax(1).numpy()),
-        "ravdess_valid_calibration_error": calibration_error(probabilities, published),
-    }
+        probabilities = EmotionReader(head=modules.emotion, about=emotion).probabilities(features[0])
+    emotion = msgspec.structs.replace(emotion, reliability=reliability(torch.from_numpy(probabilities), published))
+    clips_valid = [clips[k] for k in valid.tolist()]
+    metrics = {f"ravdess_valid_{name}": value for name, value in clip_figures(logits, clips_valid).items()}
+    groups = group_figures("ravdess_valid", logits[PLAIN], clips_valid)
+    if seeds > 1:
+        metrics |= _spread("ravdess_valid", [unweighted_recall(logits_of(one, rows_valid), truth) for one in trained])
+    if folds:
+        left_out = leave_actors_out(found, folds, numbers, checkpoints, epochs, device, recipe, track)
+        means = {variant: seen.mean(0) for variant, seen in left_out.items()}
+        metrics |= {f"ravdess_{folds}_folds_{name}": value for name, value in clip_figures(means, clips).items()}
+        groups = group_figures(f"ravdess_{folds}_folds", means[PLAIN], clips)
+        if seeds > 1:
+            recalls = [unweighted_recall(one, found.classes) for one in left_out[PLAIN]]
+            metrics |= _spread(f"ravdess_{folds}_folds", recalls)
     put_part(
         output,
         "audio",
-        msgspec.structs.replace(part, emotion=emotion, metrics={name: round(value, 4) for name, value in metrics.items()}),
+        msgspec.structs.replace(
+            part, emotion=emotion, metrics={name: round(value, 4) for name, value in metrics.items()}, groups=groups
+        ),
         modules,
         licence=WeightsDescription(
             sha256="0" * 64,
             licence="CC BY-NC-SA 4.0",
             use="non-commercial",
-            data="RAVDESS speech, actors 1-14 (840 clips)",
+            data=f"RAVDESS speech, actors 1-14 ({len(train)} clips)",
         ),
         base=MOONSHINE_TINY,
     )
+    shutil.rmtree(checkpoints, ignore_errors=True)
     return metrics
 
 
-def clip_features(
-    folder: Path, clips: Sequence[SpokenClip], gains_db: Sequence[tuple[float, float]], track: Track
-) -> np.ndarray:
-    """Features float32 (v, n, 638) of n clips, each at a gain drawn from each of v ranges; from the cache where they are known.
+def leave_actors_out(
+    data: SpeechData,
+    folds: int,
+    seeds: Sequence[int],
+    checkpoints: Path,
+    epochs: int,
+    device: str,
+    recipe: SpeechRecipe,
+    track: Track,
+) -> dict[str, Tensor]:
+    """Logits (s, n, k) of all clips by s seeds that were trained without their actors, plain and under each degradation.
 
-    Made by the operators that run live: what Silero hears as speech, padded, goes through the speech encoder and prosody.
+    Actor a is left out by fold a modulo `folds`: women and men in each. Nothing is chosen on those left out: each training
+    goes on for all its epochs. What was trained is kept in `checkpoints` until all is done.
     """
-    made_of: tuple[str | bytes, ...] = (
-        *MOONSHINE_TINY.digests.values(),
-        *SILERO.digests.values(),
-        Path(prosody.__file__).read_bytes(),
-        repr(gains_db),
-        *(f"{clip.path.relative_to(folder)} {clip.path.stat().st_size}" for clip in clips),
-    )
-
-    def compute() -> np.ndarray:
-        encoder, network = SpeechEncoder(), SileroNetwork()
-        random = np.random.default_rng(0)
-        rows = []
-        for clip in track(clips, "Recordings"):
-            speech = spoken_samples(read_samples(clip.path), network)
-            heard = [at_gain(speech, random.uniform(low, high)) for low, high in gains_db]
-            rows.append([prosody.speech_features(encoder.encode(samples, 0).states, samples) for samples in heard])
-        return np.array(rows, np.float32).swapaxes(0, 1)
-
-    return cached_features("speech", made_of, compute)
-
-
-def spoken_samples(samples: np.ndarray, network: SileroNetwork) -> np.ndarray:
-    """The part of int16 (n,) samples from the first to the last step of speech, padded as live; all of them without speech."""
-    settings = UtteranceSettings()
-    end_ns = len(samples) * NS_PER_SAMPLE
-    chunk = AudioChunk(stream="audio", sequence=0, start_ns=0, end_ns=end_ns, samples=samples, first_sample=0)
-    steps = [step for step in VoiceActivityOperator(network).process(chunk) if isinstance(step, SpeechActivity)]
-    speech_ns = [step.start_ns for step in steps if step.probability >= settings.threshold]
-    if not speech_ns:
-        return samples
-    first_ns, last_ns = speech_ns[0] - settings.pad_ns, speech_ns[-1] + ACTIVITY_STEP_NS + settings.pad_ns
-    return samples[max(0, first_ns) // NS_PER_SAMPLE : last_ns // NS_PER_SAMPLE]
+    variants = (PLAIN, *DEGRADATIONS)
+    logits = {name: torch.zeros(len(seeds), len(data.classes), len(LABELS)) for name in variants}
+    for fold in range(folds):
+        out = [actor for actor in ACTORS if actor % folds == fold]
+        held, kept = data.rows_of(out), data.rows_of([actor for actor in ACTORS if actor not in out])
+        shared = shared_part(data.features[PLAIN], kept)
+        rows = voice_rows(shared, [data.features[name] for name in LEARNT_FROM], kept, data.classes)
+        asked = voice_rows(shared, [data.features[name] for name in variants], held, data.classes)
+        for place, seed in enumerate(track(seeds, f"Without actors {', '.join(map(str, out))}")):
+            path = checkpoints / f"fold-{fold}-of-{folds}-seed-{seed}.safetensors"
+            found = _read(path)
+            if found is None:
+                one = fit_voice(shared, len(LABELS), rows, None, None, epochs=epochs, device=device, seed=seed, recipe=recipe)
+                found = {name: logits_of(one, asked, k) for k, name in enumerate(variants)}
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_file(found, path.with_suffix(".part"))
+                path.with_suffix(".part").replace(path)
+            for name in variants:
+                logits[name][place, held] = found[name]
+    return logits
 
 
-def at_gain(samples: np.ndarray, gain_db: float) -> np.ndarray:
-    """Int16 samples made louder or softer, limited as a microphone limits."""
-    return np.clip(np.round(samples * 10 ** (gain_db / 20)), -32768, 32767).astype(np.int16)
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """Tensors kept in a file; none where there is none, or half of one."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        return None
+
+
+def _spread(name: str, recalls: Sequence[float]) -> dict[str, float]:
+    """Mean and deviation over seeds, each alone."""
+    return {
+        f"{name}_unweighted_recall_mean_of_{len(recalls)}_seeds": float(np.mean(recalls)),
+        f"{name}_unweighted_recall_deviation_of_{len(recalls)}_seeds": float(np.std(recalls, ddof=1)),
+    }

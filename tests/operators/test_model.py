@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from operators.circumplex import place_of
-from operators.encoders.prosody import SPEECH_DIM, speech_features
+from operators.encoders.prosody import prosody
 from operators.encoders.text import TEXT_DIM, TextEncoder
+from operators.encoders.voice import VoicePooling, voice_dim
 from operators.heads import Head
 from operators.interface import EMOTIONS, AffectResult, SegmentInput, SpeechResult, SpeechStates, TranscriptResult
 from operators.model import (
@@ -54,7 +55,7 @@ def model() -> AffectModel:
         digest="0" * 64,
         licence="any",
         text=TextPart(encoder=TextEncoder(), emotion=emotion_reader(TEXT_DIM, EMOTIONS, 0.25, 1), sentiment=sentiment),
-        audio=AudioPart(emotion=emotion_reader(SPEECH_DIM, LABELS_8, 0.4, 2)),
+        audio=AudioPart(pooling=VoicePooling(2).eval(), emotion=emotion_reader(voice_dim(2), LABELS_8, 0.4, 2)),
         video=VideoPart(encoder=WideFaces(), emotion=emotion_reader(FACE_DIM, EMOTIONS, 0.5, 3)),
         sentiment_from_valence=ValenceMap(slope=2.0, half_width=2.5, level=0.9),
     )
@@ -153,8 +154,9 @@ def head_alone(model: AffectModel, segment: SegmentInput, speech: SpeechResult, 
     if modality == "audio":
         assert model._audio is not None
         assert speech.states is not None
-        voice = speech_features(speech.states.states, segment.samples)
-        return model._audio.emotion.probabilities(torch.from_numpy(voice)[None])[0]
+        spoken = torch.from_numpy(prosody(segment.samples))
+        voice = model._audio.pooling(torch.from_numpy(speech.states.layers), spoken)
+        return model._audio.emotion.probabilities(voice[None])[0]
     assert model._video is not None
     mean = np.mean([frame.faces[0].feature for frame in segment.faces], axis=0, dtype=np.float32)
     return model._video.emotion.probabilities(torch.from_numpy(mean)[None])[0]

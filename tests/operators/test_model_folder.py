@@ -202,7 +202,7 @@ def test_pickled_weights_are_refused_unread(folder: Path) -> None:
 def test_a_second_part_joins_the_first_and_a_new_one_takes_the_place_of_the_old(folder: Path) -> None:
     begin_folder(folder, alone=False)
     emotion = EmotionHeadDescription(labels=(*EMOTIONS, "calm"), hidden=4, temperature=2.0, reliability=0.1)
-    part = PartDescription(encoder="moonshine-tiny-en+prosody", weights="speech.safetensors", emotion=emotion)
+    part = PartDescription(encoder="moonshine-tiny-en-layers+prosody", weights="speech.safetensors", emotion=emotion)
     for _ in range(2):
         put_part(folder, "audio", part, PartModules("audio", part), licence=LICENCE, base=MINILM)
     description = read_description(folder)

@@ -15,9 +15,10 @@ from torch import nn
 
 from deploy.bench import bare, bare_mouths, bare_operators
 from operators.encoders.face import FaceCropEncoder, FaceNetwork
-from operators.encoders.prosody import prosody
-from operators.encoders.speech import SpeechEncoder
+from operators.encoders.prosody import PROSODY_DIM, prosody
+from operators.encoders.speech import LAYERS_DIM, SpeechEncoder
 from operators.encoders.text import TextEncoder
+from operators.encoders.voice import VoicePooling
 from operators.faces.detection import CenterFaceDetector
 from operators.faces.operator import FaceOperator
 from operators.faces.speaker import certainties
@@ -58,7 +59,8 @@ def test_voice_activity_is_the_operators(speech: np.ndarray) -> None:
 def test_transcript_is_the_operators(speech: np.ndarray) -> None:
     expected = MoonshineTranscriber(SpeechEncoder()).transcribe(speech, 0)
     moonshine = bare_operators.Moonshine()
-    states = moonshine.encode(speech)
+    states, layers = moonshine.encode(speech)
+    np.testing.assert_allclose(layers, SpeechEncoder().encode(speech, 0).layers, rtol=1e-5, atol=1e-5)
     ids, log_probabilities = moonshine.decode(states, len(speech))
     table = read_tokens(bare_operators.package_folder("moonshine_voice") / "assets" / "tiny-en" / "tokenizer.bin")
     words = words_of(table, ids, log_probabilities[: len(ids)])
@@ -147,6 +149,18 @@ def test_heads_are_the_models(hidden: int) -> None:
     torch.testing.assert_close(bare_operators.head(head.state_dict(), features), head(features))
 
 
+@pytest.mark.parametrize("members", [1, 3])
+def test_attention_over_a_voice_is_the_models(members: int) -> None:
+    torch.manual_seed(0)
+    pooling = VoicePooling(members).eval()
+    for tensor in (pooling.mean, pooling.components, pooling.prosody_mean, pooling.attention.data):
+        nn.init.normal_(tensor, std=0.3)
+    layers, spoken = torch.randn(9, LAYERS_DIM), torch.randn(PROSODY_DIM)
+    with torch.inference_mode():
+        found = bare_operators.voice(pooling.state_dict(), layers, spoken)
+        torch.testing.assert_close(found[0], pooling(layers, spoken), rtol=1e-4, atol=1e-4)
+
+
 def test_run_times_every_operator(face_frame: av.VideoFrame, speech: np.ndarray, tmp_path: Path) -> None:
     media = tmp_path / "speaking.mkv"
     _write(media, face_frame, speech[: 2 * 16_000])
@@ -156,7 +170,12 @@ def test_run_times_every_operator(face_frame: av.VideoFrame, speech: np.ndarray,
     ]
     for modality, (_, width) in ENCODERS.items():
         modules: dict[str, nn.Module] = {"emotion": Head(width, 7)}
-        modules |= {"video": {"encoder": FaceNetwork()}, "text": {"sentiment": Head(width, 1)}}.get(modality, {})
+        further: dict[str, dict[str, nn.Module]] = {
+            "video": {"encoder": FaceNetwork()},
+            "text": {"sentiment": Head(width, 1)},
+            "audio": {"pooling": VoicePooling()},
+        }
+        modules |= further[modality]
         save_weights(tmp_path / f"{modality}.safetensors", nn.ModuleDict(modules))
     times = bare.run(str(media), plan, str(tmp_path))
     assert set(times.operators_s) == {

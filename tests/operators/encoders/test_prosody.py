@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operators.encoders.prosody import BANDS, PROSODY_DIM, SPEECH_DIM, prosody, speech_features
+from operators.encoders.prosody import BANDS, PROSODY_DIM, prosody
 
 PITCH, RANGE, CHANGE, VOICED = -6, -4, -3, -1
 
@@ -46,13 +46,3 @@ def test_any_length_and_silence_give_finite_numbers(count: int) -> None:
     assert found.shape == (PROSODY_DIM,)
     assert np.isfinite(found).all()
     assert found[VOICED] == 0
-
-
-def test_speech_features_are_pooled_states_and_prosody() -> None:
-    states = np.random.default_rng(0).standard_normal((40, 288)).astype(np.float32)
-    samples = voice(150)
-    features = speech_features(states, samples)
-    assert features.shape == (SPEECH_DIM,)
-    np.testing.assert_allclose(features[:288], states.mean(0), atol=1e-6)
-    np.testing.assert_allclose(features[288:576], states.std(0), atol=1e-6)
-    np.testing.assert_array_equal(features[576:], prosody(samples))
