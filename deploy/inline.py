@@ -21,16 +21,16 @@ from deploy.session.predicting import Predictor
 from deploy.session.recorder import ThreadedRecorder
 from deploy.session.submitting import SessionNotice
 from deploy.session_parts import declarations, live_reading, segmentation, stream_operators
+from deploy.session_summary import SessionSummary, recording_end
 from deploy.settings import Settings
 from stream.errors import SettingsError
 from stream.prediction import Prediction
 from stream.recording.ring import Ring
-from stream.recording.schemas import RecordingEnd, RecordingHead, segmentation_name
+from stream.recording.schemas import RecordingHead, segmentation_name
 from stream.sources.address import Address, Kind
 from stream.sources.media import MediaSource
 from stream.sources.readable import ReadableSource
 from stream.sources.transcript import TranscriptSource
-from stream.timeline.dispositions import StreamDispositions
 from stream.timeline.settings import (
     SegmentationName,
     TimelineSettings,
@@ -39,22 +39,6 @@ from stream.timeline.settings import (
 
 Pace = Literal["fast", "realtime", "live", "as-if-live"]
 """On virtual time as fast as possible or at the media's own pace; on the monotonic clock, of what is live or of a file."""
-
-
-class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session came to, known when it has ended.
-
-    `media_ns` is session time analysed, `wall_s` and `cpu_s` (of this process) are seconds; `cut` says in a line what a
-    container declared and did not hold, or held and could not be decoded.
-    """
-
-    dispositions: dict[str, StreamDispositions]
-    revisions: dict[str, int]
-    media_ns: int
-    wall_s: float
-    cpu_s: float
-    cut: str | None
-    notices: tuple[str, ...]
 
 
 class InlineSession:
@@ -174,7 +158,7 @@ class InlineSession:
                 notices=self.notices,
             )
             if self._recorder is not None:
-                self._recorder.finish(_recording_end(self._summary, complete))
+                self._recorder.finish(recording_end(self._summary, complete))
 
     def keep(self, path: str | Path) -> None:
         """Writes the last minutes of a live session as a recording, while it runs or before it is closed.
@@ -324,7 +308,3 @@ def new_predictor(
         host=platform.node(),
         wall_ns=wall_ns,
     )
-
-
-def _recording_end(summary: SessionSummary, complete: bool) -> RecordingEnd:
-    return RecordingEnd(complete=complete, dispositions=summary.dispositions, cut=summary.cut, notices=summary.notices)

@@ -9,56 +9,28 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Literal
 
 import msgspec
 
 from deploy.session.listening import speaking_track
-from deploy.session.live_reading import LiveReading
 from deploy.session.operator_calls import call_all
 from deploy.session.operator_thread import OperatorThread, await_result
-from deploy.session.predicting import Predictor
+from deploy.session.plan import SessionPlan
 from deploy.session.queues import Budget, Channel
 from deploy.session.reading import Read, read_virtual
-from deploy.session.recorder import SessionRecorder
-from deploy.session.shedding import Ladder, Step, is_left_out
+from deploy.session.shedding import Ladder, Step, without_frames
 from deploy.session.submitting import SessionNotice, Submitter
-from deploy.settings import EngineSettings, SheddingSettings
 from operators.batching import as_operator_error
-from operators.interface import StreamOperator
 from stream.prediction import Prediction
 from stream.recording.entries import Advanced, ClockUncertainty, Closed, Dropped, Entry
-from stream.sources.readable import ReadableSource
 from stream.timeline.alignment import Aligner
 from stream.timeline.dispositions import StreamDispositions
-from stream.timeline.packets import Bound, EpochStart, Item, Packet, StreamActive, StreamEnd, StreamIdle, VideoFrame
+from stream.timeline.packets import Bound, EpochStart, Item, Packet, StreamActive, StreamEnd, StreamIdle
 from stream.timeline.segments import Late, Revision
-from stream.timeline.settings import TimelineSettings
 from stream.timeline.time import NS_PER_SECOND
-from stream.timeline.watermark import StreamDeclaration
-
-
-class SessionPlan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a session consists of: its sources, streams in order, and the operators of each source stream by its name.
-
-    Without a `predictor` nothing is predicted; `recorder` gets what passes the door, in order. With `live` the session is
-    one of live sources, `sources` is empty, and of the frames the first in each cell of `picks_per_second` is picked.
-    """
-
-    sources: Sequence[ReadableSource] = ()
-    streams: Sequence[StreamDeclaration]
-    operators: Mapping[str, Sequence[StreamOperator]]
-    predictor: Predictor | None
-    timeline: TimelineSettings
-    engine: EngineSettings
-    provisionals: bool = True
-    recorder: SessionRecorder | None = None
-    live: LiveReading | None = None
-    shedding: SheddingSettings = SheddingSettings()
-    picks_per_second: int = 5
-    notify: Callable[[SessionNotice], None] | None = None
 
 
 class _Ticket(msgspec.Struct, frozen=True, eq=False):
@@ -190,24 +162,13 @@ class Session:
         """Hands the items of a group to the operators of their streams; a ticket says where the answers belong."""
         inputs: dict[str, list[Item]] = {name: [] for name in self._threads}
         if self._plan.live is not None:
-            group = [self._less_frames(read) for read in group]
+            step = self._submitter.step if self._submitter is not None else Step.NOTHING
+            group = [without_frames(read, step, self._plan.picks_per_second) for read in group]
         reads = [(read, [part for item in read.items for part in self._parts(item, inputs)]) for read in group]
         answers = {
             name: self._threads[name].submit(call_all, self._operators[name], items) for name, items in inputs.items() if items
         }
         return _Ticket(reads, answers)
-
-    def _less_frames(self, read: Read) -> Read:
-        """A read without the frames that the ladder leaves out; their bounds stay."""
-        step = self._submitter.step if self._submitter is not None else Step.NOTHING
-        if step < Step.HALF_FACE_RATE:
-            return read
-        items, dropped = list(read.items), list(read.dropped)
-        for place, item in enumerate(items):
-            if isinstance(item, VideoFrame) and is_left_out(step, item.start_ns, self._plan.picks_per_second):
-                items[place] = Bound(stream=item.stream, bound_ns=item.start_ns)
-                dropped.append(Dropped(stream=item.stream, reason="shed", count=1))
-        return msgspec.structs.replace(read, items=items, dropped=tuple(dropped))
 
     def _parts(self, item: Item, inputs: dict[str, list[Item]]) -> list[Item | _Answer]:
         names = item.streams if isinstance(item, EpochStart) else (item.stream,)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import msgspec
+
+from deploy.session.reading import Read
 from deploy.settings import SheddingSettings
+from stream.recording.entries import Dropped
+from stream.timeline.packets import Bound, VideoFrame
+from stream.timeline.time import NS_PER_SECOND
 
 
 class Step(IntEnum):
@@ -64,4 +70,16 @@ def is_left_out(step: Step, start_ns: int, picks_per_second: int) -> bool:
     """
     if step >= Step.VIDEO:
         return True
-    return step is Step.HALF_FACE_RATE and start_ns * picks_per_second // 1_000_000_000 % 2 == 1
+    return step is Step.HALF_FACE_RATE and start_ns * picks_per_second // NS_PER_SECOND % 2 == 1
+
+
+def without_frames(read: Read, step: Step, picks_per_second: int) -> Read:
+    """A read without the frames that a step leaves out; their bounds stay."""
+    if step < Step.HALF_FACE_RATE:
+        return read
+    items, dropped = list(read.items), list(read.dropped)
+    for place, item in enumerate(items):
+        if isinstance(item, VideoFrame) and is_left_out(step, item.start_ns, picks_per_second):
+            items[place] = Bound(stream=item.stream, bound_ns=item.start_ns)
+            dropped.append(Dropped(stream=item.stream, reason="shed", count=1))
+    return msgspec.structs.replace(read, items=items, dropped=tuple(dropped))

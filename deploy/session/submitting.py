@@ -98,7 +98,7 @@ class Submitter:
             step = self._ladder.step.name.lower().replace("_", "-")
             behind = f"{(now_ns - oldest_ns) / NS_PER_SECOND:.1f} s behind"
             self._notify(SessionNotice(event="sheds", start_ns=arrival_ns, step=step, detail=behind))
-        if self._ladder.step is Step.NOTHING:
+        if self._ladder.step < Step.HALF_FACE_RATE:
             self._amend(arrival_ns, now_ns)
 
     def _shed(self, revision: Revision) -> Shed | None:

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.session.shedding import Ladder, Step, is_left_out
+from deploy.session.reading import Read
+from deploy.session.shedding import Ladder, Step, is_left_out, without_frames
 from deploy.settings import SheddingSettings
 from stream.errors import SettingsError
+from stream.timeline.packets import Bound, VideoFrame
 from stream.timeline.time import NS_PER_MS, NS_PER_SECOND
 
 SETTINGS = SheddingSettings()
@@ -59,3 +61,16 @@ def test_frames_of_every_second_pick_go_then_all() -> None:
 def test_a_ladder_that_is_none_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
         SheddingSettings(**changed)  # type: ignore[arg-type]
+
+
+def test_frames_that_are_left_out_leave_their_bounds_and_are_counted() -> None:
+    frames = [
+        VideoFrame(stream="video", sequence=k, start_ns=k * 40 * NS_PER_MS, end_ns=k * 40 * NS_PER_MS, image=None)
+        for k in range(10)
+    ]  # type: ignore[arg-type]
+    read = Read(0, [*frames, Bound(stream="audio", bound_ns=1)], 0)
+    assert without_frames(read, Step.PROVISIONALS, 5) is read
+    half = without_frames(read, Step.HALF_FACE_RATE, 5)
+    assert half.items == [*frames[:5], *(Bound(stream="video", bound_ns=f.start_ns) for f in frames[5:]), read.items[-1]]
+    assert sum(dropped.count for dropped in half.dropped) == 5
+    assert not any(isinstance(item, VideoFrame) for item in without_frames(read, Step.VIDEO, 5).items)
