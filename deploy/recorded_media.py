@@ -36,9 +36,13 @@ def media_head(source: MediaSource) -> MediaHead | None:
                 container.mux(packet)
     except (av.FFmpegError, ValueError):
         return None
+    facts = source.facts
+    if facts.video is not None:  # the container of the parameters does not hold it
+        turned = msgspec.structs.replace(facts.video, quarter_turns=source.probe_quarter_turns())
+        facts = msgspec.structs.replace(facts, video=turned)
     return MediaHead(
         streams=tuple(stream.name for stream in source.streams),
-        facts=msgspec.to_builtins(source.facts),
+        facts=msgspec.to_builtins(facts),
         parameters=file.getvalue(),
     )
 

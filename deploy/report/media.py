@@ -63,6 +63,8 @@ def _repack(recording: Recording, form: str, path: Path) -> None:
     zero_ns = max(0, facts.start_ns or 0)
     with container, av.open(str(path), "w", format=form) as output:
         tracks = [output.add_stream_from_template(track) for track in container.streams]
+        if facts.video is not None and facts.video.quarter_turns:
+            output.streams.video[0].set_display_rotation(facts.video.quarter_turns * 90)
         begun = [False] * len(tracks)
         for recorded in recording.media():
             if recorded.data is None or recorded.pts is None or recorded.dts is None:

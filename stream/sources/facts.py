@@ -20,13 +20,15 @@ _LENGTH_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 class TrackFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A track's time base (seconds a tick), its usual length of a frame, and where the header says that it ends.
 
-    `declared_end_ns` is on the container's clock; both are None where it says nothing.
+    `declared_end_ns` is on the container's clock; both are None where it says nothing. `quarter_turns`: by how much the
+    pictures of recorded media are to be turned, beside what each says itself.
     """
 
     numerator: int
     denominator: int
     frame_ns: int | None
     declared_end_ns: int | None
+    quarter_turns: int = 0
 
     @property
     def time_base(self) -> Fraction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
@@ -123,6 +124,15 @@ class MediaSource:
         self.ended = False
         self.cut: str | None = None
         self._tell()
+
+    def probe_quarter_turns(self) -> int:
+        """By how much the pictures of a file are stored turned: its first frame says so. 0 for what can't be opened again."""
+        if self.facts.video is None or self._address.kind is not Kind.FILE or not self._address.path.is_file():
+            return 0
+        container = open_container(self._address, self._settings)
+        with container, contextlib.suppress(av.FFmpegError, StopIteration):
+            return round(next(container.decode(video=0)).rotation / 90) % 4
+        return 0
 
     def close(self) -> None:
         """Close the container: one that stays open grows memory by gigabytes an hour.

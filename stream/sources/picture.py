@@ -41,10 +41,10 @@ class DecodedPicture:
 
     __slots__ = ("_converter", "_frame", "_quarter_turns", "height", "width")
 
-    def __init__(self, frame: av.VideoFrame, converter: PictureConverter) -> None:
+    def __init__(self, frame: av.VideoFrame, converter: PictureConverter, turned: int = 0) -> None:
         self._frame = frame
         self._converter = converter
-        self._quarter_turns = round(frame.rotation / 90) % 4
+        self._quarter_turns = (round(frame.rotation / 90) + turned) % 4
         self.width, self.height = frame.width, frame.height
         if self._quarter_turns % 2:
             self.width, self.height = self.height, self.width

@@ -105,7 +105,7 @@ class VideoTrack(Track):
                 sequence=self._sequence - 1,
                 start_ns=at_ns,
                 end_ns=at_ns,
-                image=DecodedPicture(frame, self._converter),
+                image=DecodedPicture(frame, self._converter, self.facts.quarter_turns),
             )
         ]
 
