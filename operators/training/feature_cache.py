@@ -25,11 +25,6 @@ def key_of(*parts: str | bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def cached_features(name: str, made_of: Iterable[str | bytes], compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The float32 array that `compute` gives, from the cache where it was computed of the same parts before."""
-    return cached_arrays(name, made_of, lambda: {"features": compute().astype(np.float32, copy=False)})["features"]
-
-
 def cached_arrays(
     name: str, made_of: Iterable[str | bytes], compute: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
