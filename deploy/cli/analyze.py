@@ -65,8 +65,19 @@ def analyze(
         typer.Option(help="Of a live session the last ten minutes, written on SIGUSR1 and at its end.", metavar="FILE.mcap"),
     ] = None,
     publish: Annotated[
-        str | None, typer.Option(help="Publish over ZeroMQ, such as tcp://127.0.0.1:5556 or ipc://PATH.", metavar="ENDPOINT")
+        list[str] | None,
+        typer.Option(
+            help="Publish over ZeroMQ, such as tcp://127.0.0.1:5556 or ipc://PATH; may be given again.", metavar="ENDPOINT"
+        ),
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Keep what is published, for subscribers to have after a restart.", metavar="DIR")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The publisher's secret key.", metavar="FILE")] = None,
+    authorised: Annotated[Path | None, typer.Option(help="The public keys of who may subscribe.", metavar="DIR")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Publish beyond this machine without keys: whoever reaches it reads all.")
+    ] = False,
     model: Annotated[Path | None, typer.Option(help="A model folder instead of the one that ships.", metavar="DIR")] = None,
     transcriber: Annotated[
         Transcribers, typer.Option(help="What hears the words; whisper is an extra, and measures when each word is said.")
@@ -101,10 +112,14 @@ def analyze(
 
     with ExitStack() as stack:
         publisher = None
-        if publish is not None:
+        if publish:
+            from deploy.cli.keys import publisher_keys
             from stream.publishing.publisher import Publisher
 
-            publisher = stack.enter_context(Publisher(publish))
+            own, known = publisher_keys(key, authorised)
+            publisher = stack.enter_context(Publisher(publish, log=log, key=own, authorised=known, insecure=insecure))
+            if insecure:
+                terminal.print_notice(err, "--insecure: whoever reaches these addresses reads all that is published")
         with terminal.working(err, "Loading the model"):
             from deploy.inline import open_session
 

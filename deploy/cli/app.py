@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import bench, evaluate, train
+from deploy.cli import bench, evaluate, keys, train
 from deploy.cli.analyze import analyze
 from deploy.cli.demo import demo
 from deploy.cli.doctor import doctor
@@ -44,6 +44,7 @@ app.command()(schema)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,19 +17,26 @@ def subscribe(
     until_ended: Annotated[
         bool, typer.Option("--until-ended", help="Stop when the session (without --session: every session seen) has ended.")
     ] = False,
+    redacted: Annotated[bool, typer.Option("--redacted", help="Predictions without words.")] = False,
+    key: Annotated[Path | None, typer.Option(help="This subscriber's secret key.", metavar="FILE")] = None,
+    publisher_key: Annotated[Path | None, typer.Option(help="The publisher's public key.", metavar="FILE")] = None,
 ) -> None:
     """Follow the predictions of a running publisher, until Ctrl-C."""
     from deploy.cli import terminal
     from deploy.cli.following import SessionsView
+    from deploy.cli.keys import subscriber_keys
     from deploy.cli.lines import STDOUT, LineWriter
     from stream.prediction import Prediction
     from stream.publishing.subscriber import Subscriber
     from stream.publishing.wire import Gap, SessionEvent
 
     out, err = terminal.stdout(), terminal.stderr()
+    own, publishers = subscriber_keys(key, publisher_key)
     failed = False
     with (
-        Subscriber(endpoint, session, until_ended=until_ended) as subscriber,
+        Subscriber(
+            endpoint, session, until_ended=until_ended, redacted=redacted, key=own, publisher_key=publishers
+        ) as subscriber,
         SessionsView(None if as_json else out, err, waiting=f"Waiting for predictions on {endpoint}") as view,
         LineWriter(STDOUT) as lines,
     ):

@@ -42,6 +42,8 @@ MOST_SUBSCRIPTIONS = 256
 """Of one connection; who wants more is disconnected."""
 REQUESTS_PER_S, REQUESTS_AT_ONCE = 200.0, 100.0
 """Replay requests of one connection; who makes more is told to come later."""
+SUBSCRIPTIONS_PER_TURN = 64
+"""Before new messages go out again."""
 REQUESTS_PER_TURN = 8
 """Replay pages, of up to some milliseconds each, before new messages go out again."""
 HEARTBEAT_MS = 300
@@ -73,6 +75,7 @@ class Outbound:
         self._last = last
         self._changed: dict[bytes, int] = {}
         self._redacted_wanted = 0
+        self._astray = False
         self._beats = 0
         self.xpub, self.router = context.socket(zmq.XPUB), context.socket(zmq.ROUTER)
         for bound, largest in ((self.xpub, LONGEST_SUBSCRIPTION), (self.router, LARGEST_REQUEST)):
@@ -114,7 +117,7 @@ class Outbound:
             if peers.monitor in ready:
                 peers.update()
         if self.xpub in ready:
-            self._take_subscription(self.xpub.recv_multipart(copy=False))
+            self._take_subscriptions()
         if self.router in ready:
             for _ in range(REQUESTS_PER_TURN):
                 try:
@@ -185,11 +188,28 @@ class Outbound:
         )
         return [_HEARTBEAT, msgspec.json.encode(heartbeat)]
 
+    def _take_subscriptions(self) -> None:
+        for _ in range(SUBSCRIPTIONS_PER_TURN):
+            try:
+                frames = self.xpub.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                self._astray = False
+                return
+            self._take_subscription(frames)
+
     def _take_subscription(self, frames: list[zmq.Frame]) -> None:
         request = frames[0].bytes
         kind, prefix = request[:1], request[1:]
         if len(frames) != 1 or not kind or kind[0] not in (_SUBSCRIBE, _UNSUBSCRIBE):
+            # For such a message XPUB_MANUAL takes the connection of the subscription behind it, which would then be given to
+            # somebody else: until nothing waits any more none is granted, and who asked connects and asks anew.
             self._refused += 1
+            self._astray = True
+            self._listeners.close(self._listeners.of(frames[0]))
+            return
+        if self._astray:
+            if kind[0] == _SUBSCRIBE:
+                self._listeners.close(self._listeners.of(frames[0]))
             return
         redacted = _meet(prefix, _REDACTED)
         if kind[0] == _UNSUBSCRIBE:  # also of those who have gone, without their name

@@ -73,8 +73,7 @@ class Peers:
                 event, _ = self.monitor.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            kind, value = struct.unpack("=hi", event[:6]) if len(event) >= 6 else (0, 0)
-            kind &= 0xFFFF
+            kind, value = struct.unpack("=Hi", event[:6]) if len(event) >= 6 else (0, 0)
             if kind in (zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED):
                 self._peers.pop(value, None)
                 if kind == zmq.EVENT_ACCEPTED:

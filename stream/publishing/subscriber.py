@@ -49,7 +49,7 @@ TURN_MS = 100
 """At most so long until it is looked whether something has to be asked for, or whether it was closed."""
 _HANDSHAKE_FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 HANDSHAKES = 5
-"""Failures in a row after which a publisher that speaks another way (no key where one is asked for) is told."""
+"""Failures in a row after which a publisher that says nothing of why (a wrong key of its own, no publisher) is told."""
 
 Identity = tuple[str, int, str, int]
 """Of a segment: session, source epoch, lane, start_ns."""
@@ -294,7 +294,7 @@ class Subscriber:
 
     def _take_event(self) -> None:
         event, _ = self._monitor.recv_multipart()
-        kind = struct.unpack("=hi", event[:6])[0] & 0xFFFF
+        kind, value = struct.unpack("=Hi", event[:6])
         if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._failures = 0
             if self._connected:
@@ -302,9 +302,8 @@ class Subscriber:
             self._connected = True
             return
         self._failures += 1
-        if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH or (
-            self._failures >= HANDSHAKES and kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-        ):
+        mismatch = kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+        if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH or mismatch or self._failures >= HANDSHAKES:
             raise PublishingError(
                 f"publisher on {self.endpoint}",
                 found="it refuses this key" if self._keys else "it asks for a key",

@@ -13,7 +13,7 @@ from stream.errors import OperatorError, SourceError
 from stream.prediction import Prediction, decode
 from stream.publishing.publisher import Publisher
 from stream.publishing.subscriber import Subscriber
-from stream.publishing.wire import SessionEvent
+from stream.publishing.wire import Message, SessionEvent
 
 Run = Callable[..., Any]
 
@@ -218,8 +218,8 @@ class Follower:
         self.threads: list[threading.Thread] = []
         make = Publisher.__init__
 
-        def made(publisher: Publisher, endpoint: str) -> None:
-            make(publisher, endpoint)
+        def made(publisher: Publisher, endpoint: list[str], **options: Any) -> None:
+            make(publisher, endpoint, **options)
             subscriber = Subscriber(publisher.endpoint, "s", 20, until_ended=True)
             thread = threading.Thread(target=self._follow, args=(subscriber,))
             thread.start()
@@ -230,7 +230,7 @@ class Follower:
 
     def _follow(self, subscriber: Subscriber) -> None:
         with subscriber:
-            self.bodies.extend(message.body for message in subscriber.messages())
+            self.bodies.extend(m.body for m in subscriber.messages() if isinstance(m, Message))
 
     def join(self) -> list[Prediction | SessionEvent]:
         for thread in self.threads:
