@@ -28,7 +28,7 @@ Alone = Annotated[bool, typer.Option("--alone", help="Begin a new folder with th
 def face(
     data: Annotated[Path, typer.Option("--data", help="FER2013: the folder with faces48.npz.")],
     output: Output = NEW_MODEL,
-    epochs: Epochs = 56,
+    epochs: Epochs = 84,
     device: Device = "cpu",
     seed: Seed = 0,
     alone: Alone = False,
