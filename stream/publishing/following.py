@@ -167,7 +167,9 @@ class Following:
         """Into the epoch of the message that showed it, whatever the answer was: it is not asked for ever."""
         if asked.entering:
             first = self._held[0]
-            self._enter(first.publisher_epoch if isinstance(first, Heartbeat) else first.header.publisher_epoch)
+            epoch = first.publisher_epoch if isinstance(first, Heartbeat) else first.header.publisher_epoch
+            if not self._is_past(epoch):
+                self._enter(epoch)
 
     def _hold(self, item: Received | Heartbeat) -> None:
         if len(self._held) < HELD:
@@ -193,7 +195,7 @@ class Following:
         if self._epoch is None:
             self._epoch, self._covered = header.publisher_epoch, header.global_sequence - 1
         if header.publisher_epoch != self._epoch:
-            if header.publisher_epoch not in self._left:
+            if not self._is_past(header.publisher_epoch):
                 self._ask_for_all(message)
             return
         known = self._topics.get(message.topic)
@@ -213,12 +215,13 @@ class Following:
             self._begin(heartbeat)
             return
         if heartbeat.publisher_epoch != self._epoch:
-            if heartbeat.publisher_epoch not in self._left:
+            if not self._is_past(heartbeat.publisher_epoch):
                 self._ask_for_all(heartbeat)
             return
         skipped = False
         if heartbeat.sequence:
-            skipped = self._beats > 0 and heartbeat.sequence != self._beats + (not self._part_follows)
+            # Before the first that is counted, one may have been lost: it would have told of what was sent since.
+            skipped = self._beats < 0 or heartbeat.sequence != self._beats + (not self._part_follows)
             self._beats, self._part_follows = heartbeat.sequence, heartbeat.more
         if heartbeat.global_sequence <= self._covered and not heartbeat.topics:
             self._reconnected = False
@@ -283,36 +286,46 @@ class Following:
         self._asked = _Asked(Position(self._epoch, self._covered), None, self._prefixes, None)
         self._asked.entering = cause is not None
 
+    def _is_past(self, epoch: int) -> bool:
+        """Left behind, or passed over on the way to this one."""
+        assert self._epoch is not None
+        return epoch in self._left or (bool(self._left) and min(self._left) < epoch < self._epoch)
+
     def _take_page(self, asked: _Asked, page: Page, messages: list[Received]) -> None:
         if page.lost:
             self._lose_epoch(asked.after)
-        missing: dict[tuple[int, bytes], list[Missing]] = {}
-        for one in page.missing:
-            missing.setdefault((one.publisher_epoch, one.topic.encode()), []).append(one)
-        for message in messages:
-            if not self._wanted(message.topic):
-                continue
-            self._enter(message.header.publisher_epoch)
-            key = (message.header.publisher_epoch, message.topic)
-            known = self._topics.get(message.topic)
-            sequence = message.header.sequence
-            if known is not None and sequence <= known[0]:
-                continue
-            ranges = missing.get(key, [])
-            first = known[0] + 1 if known is not None else min([sequence, *(one.first for one in ranges)])
-            self._tell_missing(key, first, sequence - 1, ranges)
-            self._deliver(message)
-        for (epoch, topic), ranges in missing.items():
-            if not self._wanted(topic) or (self._epoch is not None and epoch < self._epoch):
+        epochs = {m.header.publisher_epoch for m in messages} | {one.publisher_epoch for one in page.missing}
+        for epoch in sorted(epochs):
+            if self._is_past(epoch):
                 continue
             self._enter(epoch)
+            missing: dict[bytes, list[Missing]] = {}
+            for one in page.missing:
+                if one.publisher_epoch == epoch:
+                    missing.setdefault(one.topic.encode(), []).append(one)
+            self._take_page_of(epoch, [m for m in messages if m.header.publisher_epoch == epoch], missing, page.upto)
+        self._enter(page.upto.publisher_epoch)
+
+    def _take_page_of(self, epoch: int, messages: list[Received], missing: dict[bytes, list[Missing]], upto: Position) -> None:
+        """The part of a page that is of one publisher epoch."""
+        for message in messages:
+            topic, sequence = message.topic, message.header.sequence
+            known = self._topics.get(topic)
+            if not self._wanted(topic) or (known is not None and sequence <= known[0]):
+                continue
+            ranges = missing.get(topic, [])
+            first = known[0] + 1 if known is not None else min([sequence, *(one.first for one in ranges)])
+            self._tell_missing((epoch, topic), first, sequence - 1, ranges)
+            self._deliver(message)
+        for topic, ranges in missing.items():
+            if not self._wanted(topic):
+                continue
             known = self._topics.get(topic)
             first = known[0] + 1 if known is not None else min(one.first for one in ranges)
             last = max(one.last for one in ranges)
             if last >= first:
                 self._tell_missing((epoch, topic), first, last, ranges)
-                self._topics[topic] = (last, known[1] if known is not None else page.upto.global_sequence)
-        self._enter(page.upto.publisher_epoch)
+                self._topics[topic] = (last, known[1] if known is not None else upto.global_sequence)
 
     def _enter(self, epoch: int) -> None:
         """A message of the next publisher epoch: its sequences begin anew."""

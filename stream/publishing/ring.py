@@ -11,6 +11,8 @@ import msgspec
 from stream.publishing.replay import PAGE_BYTES, PAGE_MESSAGES, Missing, Why
 from stream.publishing.wire import Position
 
+SILENT_EPOCHS = 64
+
 
 class RingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much is kept for those who ask; what is over the first limit reached goes, oldest first."""
@@ -115,12 +117,10 @@ class Ring:
         """Lets go of what is over a limit."""
         limits = self.limits
         while self._count:
-            epoch = self._epochs[0]
-            if not epoch.slots:
-                if len(self._epochs) == 1:
-                    return
+            # An epoch that never said anything stays: without it, the chain of epochs would have a hole.
+            while not self._epochs[0].slots and (self._epochs[0].last or len(self._epochs) > SILENT_EPOCHS):
                 self._epochs.popleft()
-                continue
+            epoch = next(epoch for epoch in self._epochs if epoch.slots)
             if (
                 self._count <= limits.messages
                 and self.bytes <= limits.bytes
