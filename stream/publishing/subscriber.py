@@ -161,10 +161,11 @@ class Subscriber:
     def close(self) -> None:
         """Disconnects."""
         self._closing = True
+        if not self._inbound.closed:
+            # Before its reader closes: ZeroMQ waits for ever to tell a reader that is gone that nothing more follows.
+            self._inbound.disable_monitor()
         for one in (self._replay, self._monitor, self._inbound):
             if one is not None:
-                if one is self._inbound and not one.closed:
-                    one.disable_monitor()
                 one.close(linger=0)
 
     def stop(self) -> None:

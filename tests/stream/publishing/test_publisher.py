@@ -319,6 +319,13 @@ def test_a_forgotten_subscriber_is_collected() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_a_subscriber_that_closes_while_it_connects_does_not_wait_for_ever(publisher: Publisher) -> None:
+    code = (
+        "import sys; from stream.publishing.subscriber import Subscriber\nfor _ in range(300): Subscriber(sys.argv[1]).close()"
+    )
+    subprocess.run([sys.executable, "-c", code, publisher.endpoint], check=True, timeout=60)
+
+
 def test_localhost_is_loopback() -> None:
     with Publisher("tcp://localhost:*") as publisher:
         assert publisher.endpoint.startswith("tcp://127.0.0.1:")
