@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -200,8 +201,12 @@ def _bare(media: Path, plan: Path) -> BareTimes:
 
 
 def _run_alone(module: str, *arguments: str) -> bytes:
-    """Standard output of a module run in a process of its own; its standard error on failure."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, check=False)
+    """Standard output of a module run in a process of its own; its standard error on failure.
+
+    With one BLAS thread: CPU seconds count a second one that spins, in the yardstick as in the pipeline, which allows none.
+    """
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, check=False, env=environment)
     if done.returncode:
         raise AffectstreamError(f"bench of {module}", found=done.stderr.decode(errors="replace")[-400:])
     return done.stdout
