@@ -88,6 +88,11 @@ class Following:
         """Up to where everything has gone out or been told: what `since` takes."""
         return None if self._epoch is None else Position(self._epoch, self._covered)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether something is being asked for."""
+        return self._asked is not None
+
     def take(self, message: Received) -> None:
         """A message off the XPUB."""
         if self._asked is not None:

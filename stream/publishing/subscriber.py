@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import struct
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 
-import msgspec
-import zmq
-
 from stream.errors import EndpointError, PublishingError
 from stream.prediction import Prediction
-from stream.publishing.endpoint import refused, replay_endpoint
 from stream.publishing.following import Following, Received
+from stream.publishing.inbound import Inbound
 from stream.publishing.keys import PublicKey, SecretKey
+from stream.publishing.newest import Newest
 from stream.publishing.replay import unpack_answer
 from stream.publishing.wire import (
     DEFAULT_ENDPOINT,
     HEARTBEAT,
-    LARGEST_FRAME,
     PREDICTIONS,
     REDACTED,
     SESSIONS,
@@ -36,23 +31,8 @@ from stream.publishing.wire import (
     unpack_heartbeat,
 )
 
-OUTSTANDING = 1_000
-"""Messages that wait here before the publisher keeps them, and then lets some go, which are asked for later."""
-SOCKET_BUFFER = 256 << 10
-"""Bytes in the system's buffer, for the same reason as the publisher's."""
-SEGMENTS = 16_384
-"""Segments whose newest revision is known, so that one that is published twice comes once; the least recent go first."""
-LATEST = 4_096
-"""Lanes of sessions in `latest()`."""
-DEAD_AFTER_MS = 3_000
 TURN_MS = 100
 """At most so long until it is looked whether something has to be asked for, or whether it was closed."""
-_HANDSHAKE_FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-HANDSHAKES = 5
-"""Failures in a row after which a publisher that says nothing of why (a wrong key of its own, no publisher) is told."""
-
-Identity = tuple[str, int, str, int]
-"""Of a segment: session, source epoch, lane, start_ns."""
 
 
 class Subscriber:
@@ -108,29 +88,12 @@ class Subscriber:
         self._following = Following(
             tuple(topics), (lambda t: t.startswith(prefixes)) if exact is None else exact.__contains__, since
         )
-        self._revisions: OrderedDict[Identity, tuple[int, str]] = OrderedDict()
-        self._latest: OrderedDict[tuple[str, str], Prediction] = OrderedDict()
+        self._newest = Newest()
         self._open: set[str] = set()
-        self._failures = 0
         self._closing = False
-        # The process's own context: one that is freed before its socket, as happens within a circle, waits for it for ever.
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-        self._keys = None if key is None or publisher_key is None else (key, publisher_key)
-        self._replay: zmq.Socket[bytes] | None = None
-        self._replay_address: str | None = None
-        self._inbound = self._socket(zmq.SUB)
-        self._monitor = self._inbound.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _HANDSHAKE_FAILED)
-        self._connected = False
-        for prefix in (*prefixes, HEARTBEAT.encode()):
-            self._inbound.subscribe(prefix)
-        self._poller = zmq.Poller()
-        for readable in (self._inbound, self._monitor):
-            self._poller.register(readable, zmq.POLLIN)
-        try:
-            self._inbound.connect(endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise refused(endpoint, error) from error
+        self._look_s = 0.0
+        keys = None if key is None or publisher_key is None else (key, publisher_key)
+        self._inbound = Inbound(endpoint, (*prefixes, HEARTBEAT.encode()), keys, turn_ms=TURN_MS)
 
     def __enter__(self) -> Subscriber:
         return self
@@ -156,38 +119,16 @@ class Subscriber:
 
     def latest(self) -> dict[tuple[str, str], Prediction]:
         """By session and lane, the newest revision of the newest segment, of all that has been iterated over so far."""
-        return dict(self._latest)
+        return self._newest.lanes()
 
     def close(self) -> None:
         """Disconnects."""
         self._closing = True
-        if not self._inbound.closed:
-            # Before its reader closes: ZeroMQ waits for ever to tell a reader that is gone that nothing more follows.
-            self._inbound.disable_monitor()
-        for one in (self._replay, self._monitor, self._inbound):
-            if one is not None:
-                one.close(linger=0)
+        self._inbound.close()
 
     def stop(self) -> None:
         """Ends iterating within a moment; the one method that another thread may call."""
         self._closing = True
-
-    def _socket(self, kind: int) -> zmq.Socket[bytes]:
-        one = self._context.socket(kind)
-        one.set_hwm(OUTSTANDING)
-        one.maxmsgsize = LARGEST_FRAME
-        one.rcvbuf = SOCKET_BUFFER
-        one.linger = 0
-        one.reconnect_ivl = 50
-        one.reconnect_ivl_max = 1_000
-        one.heartbeat_ivl = DEAD_AFTER_MS // 3
-        one.heartbeat_timeout = DEAD_AFTER_MS
-        one.ipv6 = self.endpoint.startswith("tcp://[")
-        if self._keys is not None:
-            own, publisher = self._keys
-            one.curve_publickey, one.curve_secretkey = own.public.encode(), own.secret.encode()
-            one.curve_serverkey = publisher.public.encode()
-        return one
 
     def _next(self) -> Message | Gap | None:
         """The next thing to tell, None once closed."""
@@ -205,27 +146,27 @@ class Subscriber:
 
     def _take(self, deadline: float | None) -> None:
         """Waits for something to come in, and takes it."""
-        receive = self._inbound.recv
-        try:
-            frames = [receive(zmq.NOBLOCK)]
-        except zmq.Again:
-            pass
-        else:
-            while self._inbound.getsockopt(zmq.RCVMORE):
-                frames.append(receive())
-            self._take_published(frames)
-            return
         now_s = time.monotonic()
+        left_ms = TURN_MS if deadline is None else max(0, round((deadline - now_s) * 1_000))
+        # In the usual state a message is all that is waited for, and the rest is looked at once a turn.
+        usual = self._inbound.is_connected and not self._following.is_asking and left_ms >= TURN_MS
+        if usual and now_s < self._look_s:
+            frames = self._inbound.receive()
+            if frames is not None:
+                self._take_published(frames)
+                return
+        self._look_s = now_s + TURN_MS / 1_000
         self._ask(now_s)
         if self._following.out:
             return
-        wait_ms = TURN_MS if deadline is None else min(TURN_MS, max(0, round((deadline - now_s) * 1_000)))
-        ready = dict(self._poller.poll(wait_ms))
-        if self._monitor in ready:
-            self._take_event()
-        if self._replay is not None and self._replay in ready:
-            self._take_answer(self._replay.recv_multipart())
-        if not ready and deadline is not None and time.monotonic() >= deadline:
+        message, answer, reconnected = self._inbound.wait(0 if usual else min(TURN_MS, left_ms))
+        if reconnected:
+            self._following.reconnected()
+        if answer is not None:
+            self._take_answer(answer)
+        if message is not None:
+            self._take_published(message)
+        elif answer is None and deadline is not None and time.monotonic() >= deadline:
             raise PublishingError(
                 f"publisher on {self.endpoint}",
                 found=f"nothing for {self._timeout:g} s",
@@ -245,36 +186,14 @@ class Subscriber:
     def _take_heartbeat(self, heartbeat: Heartbeat) -> None:
         delay_s = time.time() - _seconds(heartbeat.published)
         self._skew_s = delay_s if self._skew_s is None else min(self._skew_s, delay_s)
-        self._connect_replay(heartbeat.replay)
+        self._inbound.connect_replay(heartbeat.replay)
         self._following.take_heartbeat(heartbeat, time.monotonic())
         self._ask(time.monotonic())
 
-    def _connect_replay(self, ports: dict[str, int]) -> None:
-        """To the ROUTER that belongs to the address subscribed to."""
-        if self.endpoint.startswith("ipc://"):
-            address = replay_endpoint(self.endpoint, 0)
-        else:
-            port = ports.get(self.endpoint.rpartition(":")[2]) or next(iter(ports.values()), None)
-            if port is None:
-                return
-            address = replay_endpoint(self.endpoint, port)
-        if address == self._replay_address:
-            return
-        if self._replay is not None:
-            self._poller.unregister(self._replay)
-            self._replay.close(linger=0)
-        self._replay = self._socket(zmq.DEALER)
-        self._replay_address = address
-        self._replay.connect(address)
-        self._poller.register(self._replay, zmq.POLLIN)
-
     def _ask(self, now_s: float) -> None:
         request = self._following.request(now_s)
-        if request is not None and self._replay is not None:
-            try:
-                self._replay.send(msgspec.json.encode(request), zmq.NOBLOCK)
-            except zmq.Again:
-                return  # nobody there to ask: it is tried again
+        if request is not None:
+            self._inbound.ask(request)
 
     def _take_answer(self, frames: list[bytes]) -> None:
         try:
@@ -293,25 +212,6 @@ class Subscriber:
             )
         self._ask(time.monotonic())
 
-    def _take_event(self) -> None:
-        event, _ = self._monitor.recv_multipart()
-        kind, value = struct.unpack("=Hi", event[:6])
-        if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._failures = 0
-            if self._connected:
-                self._following.reconnected()
-            self._connected = True
-            return
-        self._failures += 1
-        mismatch = kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
-        if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH or mismatch or self._failures >= HANDSHAKES:
-            raise PublishingError(
-                f"publisher on {self.endpoint}",
-                found="it refuses this key" if self._keys else "it asks for a key",
-                expected="a key in its folder of authorised keys",
-                fix="affectstream keys new NAME makes one",
-            )
-
     def _opened(self, received: Received) -> Message | Gap | None:
         """The typed message; None where it is malformed or a duplicate, a gap where it is too old."""
         header = received.header
@@ -329,11 +229,10 @@ class Subscriber:
             self.malformed += 1
             return None
         if isinstance(body, Prediction):
-            if not self._is_new(body):
+            if not self._newest.add(body):
                 return None
         elif body.event == "started":
-            for identity in [i for i in self._revisions if i[0] == body.session]:
-                del self._revisions[identity]
+            self._newest.begin(body.session)
         return Message(header=header, body=body)
 
     def _is_too_old(self, header: Header) -> bool:
@@ -342,26 +241,6 @@ class Subscriber:
         published = _seconds(header.published)
         skew_s = self._skew_s or 0.0
         return published + skew_s >= self._began and time.time() - published - skew_s > self._max_age
-
-    def _is_new(self, prediction: Prediction) -> bool:
-        """Whether this revision has not been told: a session may hand its finals to a new publisher once more."""
-        result = prediction.result
-        identity = (result.session, result.source_epoch, result.lane, result.start_ns)
-        known = self._revisions.get(identity)
-        if known is not None and (result.revision < known[0] or (result.revision, result.status) == known):
-            return False
-        self._revisions[identity] = (result.revision, result.status)
-        if known is not None:
-            self._revisions.move_to_end(identity)
-        elif len(self._revisions) > SEGMENTS:
-            self._revisions.popitem(last=False)
-        lane = (result.session, result.lane)
-        newest = self._latest.get(lane)
-        if newest is None or (newest.result.source_epoch, newest.result.start_ns) <= (result.source_epoch, result.start_ns):
-            self._latest[lane] = prediction
-            if newest is None and len(self._latest) > LATEST:
-                self._latest.popitem(last=False)
-        return True
 
     def _was_last(self, message: Message) -> bool:
         """Whether every session seen has ended."""
