@@ -108,8 +108,9 @@ class InlineSession:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What is to be said of the sources, one line each."""
-        return tuple(line for source in self._sources for line in source.notices)
+        """What is to be said of the sources and of the recording, one line each."""
+        of_recording = () if self._recorder is None else self._recorder.notices
+        return (*(line for source in self._sources for line in source.notices), *of_recording)
 
     @property
     def position_ns(self) -> int:

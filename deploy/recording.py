@@ -10,7 +10,7 @@ from deploy.session.recorder import RecordingSink, ThreadedRecorder
 from stream.errors import RecordingError
 from stream.recording.messages import Batch
 from stream.recording.ring import Ring, RingSettings
-from stream.recording.schemas import RecordingEnd, RecordingHead
+from stream.recording.schemas import MediaHead, RecordingEnd, RecordingHead
 from stream.recording.writer import RecordingWriter
 from stream.sources.media import MediaSource
 
@@ -49,7 +49,7 @@ def record_to(
     except OSError as error:
         writer.close()
         raise RecordingError(f"recording {path}", found=error.strerror, expected="room for it") from error
-    recorder = ThreadedRecorder(writer, waits=waits)
+    recorder = ThreadedRecorder(writer, waits=waits, notices=_without_media(media, described))
     if media is not None and described is not None:
         media.tap = packets_to(media, recorder.media)
     return recorder
@@ -61,11 +61,20 @@ def keep_newest(head: RecordingHead, settings: RingSettings, *, media: MediaSour
     The ring outlives the recorder: close it when nobody will save it any more.
     """
     described = media_head(media)
-    ring = Ring(head, settings, media=described)
-    recorder = ThreadedRecorder(_Lasting(ring), waits=False)
+    notices = _without_media(media, described)
+    ring = Ring(head, settings, media=described, notices=notices)
+    recorder = ThreadedRecorder(_Lasting(ring), waits=False, notices=notices)
     if described is not None:
         media.tap = packets_to(media, recorder.media)
     return ring, recorder
+
+
+def _without_media(media: MediaSource | None, described: MediaHead | None) -> tuple[str, ...]:
+    """What is to be said where there are media and nothing that decodes them can be written down."""
+    if media is None or described is not None:
+        return ()
+    codecs = " and ".join(track.codec_context.name for track in media.tracks)
+    return (f"media of {codecs} can't be recorded: replay --from-media and the report's player will lack them",)
 
 
 class _Lasting(RecordingSink):

@@ -66,10 +66,11 @@ class ThreadedRecorder:
 
     `waits`: where the writer can't keep up, the session waits for it (a file's), or what does not fit is left out and
     counted in `lost`, by topic (a live one's). When the sink fails, `failure` says so in a line, the recording is over and
-    the session goes on. `busy_ns` adds up the CPU time of the thread.
+    the session goes on. `busy_ns` adds up the CPU time of the thread; `notices` say what is left out from the start.
     """
 
-    def __init__(self, sink: RecordingSink, *, origin_ns: int = 0, waits: bool = True) -> None:
+    def __init__(self, sink: RecordingSink, *, origin_ns: int = 0, waits: bool = True, notices: tuple[str, ...] = ()) -> None:
+        self.notices = notices
         self._failure: str | None = None
         self.lost: Counter[str] = Counter()
         self.busy_ns = 0

@@ -145,9 +145,12 @@ class Ring:
         settings: RingSettings = RingSettings(),  # noqa: B008 - immutable
         *,
         media: MediaHead | None = None,
+        notices: tuple[str, ...] = (),
         folder: str | Path | None = None,
     ) -> None:
+        """`notices` are told at the end of what is saved."""
         self._head = head
+        self._notices = ("the newest stretch of a longer session", *notices)
         self._media = media
         self._settings = settings
         self._store: BatchStore = MemoryStore() if settings.store == "memory" else DiskStore(folder)
@@ -196,7 +199,7 @@ class Ring:
                 writer.write([RecordedMessage(DOOR, at_ns, encode_entries(opening))])
             for batch in batches:
                 writer.write(batch)
-            writer.finish(RecordingEnd(complete=False, dispositions={}, notices=("the newest stretch of a longer session",)))
+            writer.finish(RecordingEnd(complete=False, dispositions={}, notices=self._notices))
 
     def finish(self, end: RecordingEnd) -> None:
         """The session is over: what is kept stays until it is closed."""

@@ -7,11 +7,13 @@ import av
 import numpy as np
 import pytest
 
+import deploy.recording
 from deploy.recorded_media import media_head, packets_to, recorded_source
 from deploy.report.media import playable
 from stream.prediction import ModelIdentity
 from stream.recording.messages import MessageMaker
 from stream.recording.reader import Recording
+from stream.recording.ring import RingSettings
 from stream.recording.schemas import BatchPlan, RecordingEnd, RecordingHead
 from stream.recording.writer import RecordingWriter
 from stream.sources.media import MediaSource
@@ -82,6 +84,20 @@ def test_recorded_media_decode_to_the_same_items(degrees: int, tmp_path: Path) -
     again = list(items(recorded_source(Recording(tmp_path / "a.mcap"))))
     assert len(given) == len(again) > 50
     assert all(map(same, given, again))
+
+
+def test_what_a_ring_can_not_keep_is_told_in_what_is_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(deploy.recording, "media_head", lambda source: None)
+    source = MediaSource(str(film(tmp_path / "a.mp4")))
+    ring, recorder = deploy.recording.keep_newest(HEAD, RingSettings(), media=source)
+    recorder.close()
+    source.close()
+    ring.save(tmp_path / "a.mcap")
+    recording = Recording(tmp_path / "a.mcap")
+    assert list(recording.messages()) == []
+    assert recording.end is not None
+    assert recorder.notices
+    assert set(recorder.notices) < set(recording.end.notices)
 
 
 @pytest.mark.parametrize("degrees", [0, 90])

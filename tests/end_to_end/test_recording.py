@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import msgspec
 import numpy as np
 import pytest
@@ -112,6 +113,24 @@ def items(source: MediaSource) -> Iterator[Item]:
 class Files(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """The test's output is not for this."""
+
+
+def test_media_whose_codec_can_not_be_written_down_are_told(operators: LoadedOperators, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.mov", tmp_path / "a.mcap"
+    with av.open(str(source), "w") as output:
+        track = output.add_stream("alac", rate=16_000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.int16), format="s16p", layout="mono")
+        silence.sample_rate, silence.pts = 16_000, 0
+        output.mux([*track.encode(silence), *track.encode(None)])
+    with open_session(str(source), operators=operators, record=target, predict=False) as session:
+        told = [line for line in session.notices if "alac" in line]
+        list(session)
+    assert len(told) == 1
+    recording = Recording(target)
+    assert [*recording.arrived(), *recording.media()]
+    assert recording.media_head is None
+    assert recording.end is not None
+    assert set(told) <= set(recording.end.notices)
 
 
 def test_no_secret_of_an_address_is_recorded(talking_clip: Path, operators: LoadedOperators, tmp_path: Path) -> None:
