@@ -1,8 +1,8 @@
-"""What a replay predicts otherwise than the recorded session: a row for each field of each segment."""
+"""What a replay predicts otherwise than the recorded session: a row for each field of each segment, and a sum."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,6 +29,21 @@ class Change(NamedTuple):
     replayed: Any
 
 
+class SegmentCounts(NamedTuple):
+    """Segments of the session and of the replay, and in what those differ that are in both: the same, or the most overlapping.
+
+    One that differs in several ways counts in each; `otherwise` is any other field.
+    """
+
+    recorded: int
+    replayed: int
+    only_recorded: int
+    only_replayed: int
+    span: int
+    words: int
+    otherwise: int
+
+
 class Changes:
     """Compares the results of two runs by the identity, number and status of each revision; `measured` is left out."""
 
@@ -53,6 +68,24 @@ class Changes:
         """How many revisions differ. `complete`: the recorded session came to its end, so that none may be missing in it."""
         keys = self._recorded.keys() | self._replayed.keys() if complete else self._recorded.keys()
         return sum(self._recorded.get(key) != self._replayed.get(key) for key in keys)
+
+    def segments(self, *, complete: bool) -> SegmentCounts:
+        """The segments by their last state that is not provisional. `complete`: as in `differing`."""
+        old, new = _last_states(self._recorded), _last_states(self._replayed)
+        if not complete and old:  # what the session never came to is no difference
+            until_ns = max(result.end_ns for result in old)
+            new = [result for result in new if result.start_ns < until_ns]
+        pairs = list(_pairs(old, new))
+        changed = [_changed_kinds(before, after) for before, after in pairs]
+        return SegmentCounts(
+            recorded=len(old),
+            replayed=len(new),
+            only_recorded=len(old) - len(pairs),
+            only_replayed=len(new) - len(pairs),
+            span=sum("span" in kinds for kinds in changed),
+            words=sum("words" in kinds for kinds in changed),
+            otherwise=sum("otherwise" in kinds for kinds in changed),
+        )
 
     def changes(self, *, complete: bool) -> Iterator[Change]:
         """Every field that differs, in order of the segments."""
@@ -89,8 +122,60 @@ def print_changes(console: Console, changes: Changes, *, complete: bool, same_mo
         span = f"{clock(result.start_ns)}–{clock(result.end_ns)}"
         table.add_row(span, result.status, field, _shown(old), _shown(new))
     console.print(table)
-    print_notice(console, f"{differing} of {changes.compared} predictions differ from those that were recorded")
+    print_notice(console, _summed_up(changes.segments(complete=complete)))
     return differing
+
+
+def _summed_up(counts: SegmentCounts) -> str:
+    """One line."""
+    ways = [(counts.span, "span"), (counts.words, "words"), (counts.otherwise, "other fields")]
+    alone = [(counts.only_recorded, "only recorded"), (counts.only_replayed, "only in the replay")]
+    differ = ", ".join(f"{count} in {way}" for count, way in ways if count)
+    parts = [f"differ: {differ}"] if differ else []
+    parts += [f"{count} {where}" for count, where in alone if count]
+    head = f"{counts.recorded} segments recorded, {counts.replayed} in the replay; "
+    return head + ("; ".join(parts) if parts else "they differ in revisions before their last alone")
+
+
+def _last_states(results: Mapping[Key, Result]) -> list[Result]:
+    """Of each segment the last revision that is not provisional, in order of start."""
+    last: dict[tuple[int, str, int], Result] = {}
+    for key in sorted(results, key=lambda key: key[3]):
+        if results[key].status != "provisional":
+            last[key[:3]] = results[key]
+    return sorted(last.values(), key=lambda result: (result.lane, result.start_ns))
+
+
+def _pairs(old: Sequence[Result], new: Sequence[Result]) -> Iterator[tuple[Result, Result]]:
+    """Those that begin together, then of the others those that overlap the most; each is in one pair at most."""
+    overlaps = [
+        (before.start_ns == after.start_ns, _overlap_ns(before, after), i, k)
+        for i, before in enumerate(old)
+        for k, after in enumerate(new)
+        if before.lane == after.lane and (before.start_ns == after.start_ns or _overlap_ns(before, after) > 0)
+    ]
+    taken_old, taken_new = set[int](), set[int]()
+    for _, _, i, k in sorted(overlaps, key=lambda each: (not each[0], -each[1], each[2], each[3])):
+        if i not in taken_old and k not in taken_new:
+            taken_old.add(i)
+            taken_new.add(k)
+            yield old[i], new[k]
+
+
+def _overlap_ns(before: Result, after: Result) -> int:
+    return min(before.end_ns, after.end_ns) - max(before.start_ns, after.start_ns)
+
+
+def _changed_kinds(before: Result, after: Result) -> set[str]:
+    old, new = (_flat(msgspec.to_builtins(result)) for result in (before, after))
+    fields = {field for field in old.keys() | new.keys() if old.get(field) != new.get(field)}
+    return {_kind(field) for field in fields if not field.startswith("model.")}
+
+
+def _kind(field: str) -> str:
+    if field in ("start_ns", "end_ns", "source_epoch"):
+        return "span"
+    return "words" if field == "transcript.text" else "otherwise"
 
 
 def _key(result: Result) -> Key:

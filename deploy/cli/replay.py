@@ -74,7 +74,7 @@ def replay(
     if differs and same_model and not on_own_time:
         raise AffectstreamError(
             f"the replay of {file}",
-            found=f"{differs} predictions that differ",
+            found=f"{differs} revisions that differ",
             expected="those that were recorded",
             fix="another machine or version computes otherwise; the list above says where",
         )

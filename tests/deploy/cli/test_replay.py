@@ -86,7 +86,26 @@ def test_what_differs_with_the_same_model_is_listed_and_fails(affectstream: Run,
     assert outcome.code == 1
     assert "sentiment.value" in outcome.out
     assert "transcript.text" in outcome.out
-    assert "1 of 5" in outcome.out
+    assert "4 segments recorded, 4 in the replay; differ: 1 in words, 1 in other fields" in outcome.out
+
+
+def test_segments_whose_spans_moved_are_counted_once_each(affectstream: Run, replayed: Replayed, tmp_path: Path) -> None:
+    replayed.predictions = (
+        SPEECH[0],
+        prediction(2.1, 6.5, 1.2, "Thank you all very much for being here today, and welcome to this place", revision=5),
+        prediction(6.5, 12, 0.3, "It goes on", revision=3),
+    )
+    outcome = affectstream("replay", str(write(tmp_path / "a.mcap")))
+    assert (
+        "4 segments recorded, 3 in the replay; differ: 2 in span, 1 in words, 1 in other fields; 1 only recorded" in outcome.out
+    )
+
+
+def test_what_differs_in_a_provisional_alone_is_said_so(affectstream: Run, replayed: Replayed, tmp_path: Path) -> None:
+    replayed.predictions = (SPEECH[0], *SPEECH[2:])
+    outcome = affectstream("replay", str(write(tmp_path / "a.mcap")))
+    assert outcome.code == 1
+    assert "4 in the replay; they differ in revisions before their last alone" in outcome.out
 
 
 def test_the_media_of_a_live_session_may_differ_which_is_explained(
