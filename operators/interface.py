@@ -40,8 +40,8 @@ class StreamOperator(Protocol):
         """The input has ended: what is left, and the output's own `StreamEnd` where it has a name of its own."""
         ...
 
-    def reset(self, epoch: int, at_ns: int) -> None:
-        """A new source epoch: state is forgotten, track ids go on."""
+    def reset(self, epoch: int, at_ns: int) -> Iterable[Packet | Control]:
+        """A new source epoch: what is left of the one before, given ahead of it; then state is forgotten, track ids go on."""
         ...
 
 

@@ -98,8 +98,13 @@ class VoiceActivityOperator:
         yield self._promise(at_ns)
         yield StreamEnd(stream=self.output, at_ns=at_ns)
 
-    def reset(self, epoch: int, at_ns: int) -> None:
-        """A new source epoch: the rest of the old one is given up; the grid begins anew at its first sample."""
+    def reset(self, epoch: int, at_ns: int) -> Iterator[Packet | Control]:
+        """A new source epoch: the rest of the old one, padded with zeros, ends where its audio ends; a grid of its own follows.
+
+        No bound comes with the rest: the clocks of both epochs may overlap a little, and nothing of the new one is behind.
+        """
+        if self._held:
+            yield from self._step()
         self._epoch = epoch
         self._promise(at_ns)
         self._forget()

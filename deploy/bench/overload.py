@@ -130,8 +130,8 @@ class _Picker:
     def finish(self, at_ns: int) -> Iterator[Control]:
         yield Bound(stream=self.output, bound_ns=at_ns)
 
-    def reset(self, epoch: int, at_ns: int) -> None:
-        pass
+    def reset(self, epoch: int, at_ns: int) -> tuple[()]:
+        return ()
 
 
 class _Loudness:
@@ -158,8 +158,8 @@ class _Loudness:
         yield Bound(stream=self.output, bound_ns=at_ns)
         yield StreamEnd(stream=self.output, at_ns=at_ns)
 
-    def reset(self, epoch: int, at_ns: int) -> None:
-        pass
+    def reset(self, epoch: int, at_ns: int) -> tuple[()]:
+        return ()
 
 
 class _Model:

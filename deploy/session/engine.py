@@ -180,7 +180,8 @@ class Session:
         # A stream that an operator gives again under its own name reaches the door through the operator alone.
         if isinstance(item, Packet | Bound) and any(op.output == item.stream for op in operators):
             return parts
-        return [*parts, item] if isinstance(item, StreamEnd) else [item, *parts]
+        # What an operator still holds comes before the end, or the new epoch, that it belongs before.
+        return [*parts, item] if isinstance(item, StreamEnd | EpochStart) else [item, *parts]
 
     def _align(self) -> None:
         """The door's thread: owns the aligner."""

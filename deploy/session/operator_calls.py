@@ -52,7 +52,7 @@ def _call(operator: StreamOperator, item: Item) -> list[Any]:
     if isinstance(item, Bound):
         return list(operator.bound(item.bound_ns))
     if isinstance(item, EpochStart):
-        operator.reset(item.epoch, item.at_ns)
-    elif isinstance(item, StreamEnd):
+        return list(operator.reset(item.epoch, item.at_ns))
+    if isinstance(item, StreamEnd):
         return list(operator.finish(item.at_ns))
     return []

@@ -98,11 +98,12 @@ class FaceOperator:
         """The input has ended: nothing is held back."""
         yield from self.bound(at_ns)
 
-    def reset(self, epoch: int, at_ns: int) -> None:  # noqa: ARG002 - frames carry their epoch
+    def reset(self, epoch: int, at_ns: int) -> tuple[()]:  # noqa: ARG002 - frames carry their epoch
         """A new source epoch: nobody is followed across it; picks go on at the next k / rate from `at_ns` on."""
         self._tracker.forget()
         self._mouths.forget()
         self._last_ns = at_ns - 1
+        return ()
 
     def landmarks_at(self, track: int, at_ns: int) -> np.ndarray | None:
         """Landmarks of a track between picks, float32 (5, 2) shares of the picture; None where it was not seen around."""

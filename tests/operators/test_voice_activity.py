@@ -153,7 +153,9 @@ def test_chunks_of_a_drifting_clock_lose_no_step(silero: SileroNetwork, beckett:
 def test_a_new_epoch_begins_a_grid_and_a_state_of_its_own(silero: SileroNetwork, beckett: np.ndarray) -> None:
     operator = VoiceActivityOperator(silero)
     list(operator.process(chunk(beckett[:20_300], 0)))
-    operator.reset(1, 2_000_000_000)
+    [rest] = operator.reset(1, 2_000_000_000)
+    assert isinstance(rest, SpeechActivity)
+    assert (rest.epoch, rest.start_ns, rest.end_ns) == (0, 39 * ACTIVITY_STEP_NS, 20_300 * NS_PER_SAMPLE)
     again = list(operator.process(chunk(beckett[16_000:26_000], 0, origin_ns=2_000_000_000, epoch=1)))
     alone, _ = run(silero, [chunk(beckett[16_000:26_000], 0)])
     steps = [item for item in again if isinstance(item, SpeechActivity)]

@@ -12,12 +12,14 @@ from deploy.session.predicting import Predictor
 from deploy.settings import EngineSettings
 from operators.batching import Batcher
 from operators.interface import AffectResult, SegmentInput, SpeechResult
+from operators.voice_activity import VoiceActivityOperator
 from stream.errors import OperatorError
 from stream.prediction import Prediction, Result
 from stream.timeline.packets import (
     AudioChunk,
     Bound,
     Control,
+    EpochStart,
     Faces,
     Item,
     Modality,
@@ -113,8 +115,8 @@ class Picker:
     def finish(self, at_ns: int) -> Iterable[Control]:
         yield Bound(stream="video", bound_ns=at_ns)
 
-    def reset(self, epoch: int, at_ns: int) -> None:
-        pass
+    def reset(self, epoch: int, at_ns: int) -> tuple[()]:
+        return ()
 
 
 class LateFailure(Picker):
@@ -164,8 +166,8 @@ class Loudness:
     def finish(self, at_ns: int) -> Iterable[Control]:
         yield StreamEnd(stream="activity", at_ns=at_ns)
 
-    def reset(self, epoch: int, at_ns: int) -> None:
-        pass
+    def reset(self, epoch: int, at_ns: int) -> tuple[()]:
+        return ()
 
 
 class Mute:
@@ -291,6 +293,56 @@ def test_a_session_that_nobody_reads_on_stops_and_closes_its_source() -> None:
     reading.close()
     assert source.closed
     assert not source.ended
+
+
+class Network:
+    """Speech where a window is loud."""
+
+    def infer(self, window: np.ndarray, state: np.ndarray) -> tuple[float, np.ndarray]:
+        return float(window.any()), state
+
+
+@pytest.mark.parametrize("pace", [None, lambda _: True], ids=["grouped", "paced"])
+def test_the_last_rest_of_a_step_before_a_new_epoch_is_heard(pace: Callable[[int], bool] | None) -> None:
+    resumes_ns, ends_ns = 5 * NS_PER_SECOND, 8 * NS_PER_SECOND
+
+    class Reset(Container):
+        """Its clock is reset in the middle of the detector's step, after two seconds and a bit of speech."""
+
+        def __init__(self) -> None:
+            super().__init__(0.0)
+            self._end_ns, self._said_ns = ends_ns, 100 * 20 * NS_PER_MS + 5 * NS_PER_MS
+            whole = [self._sound(k, k * 20 * NS_PER_MS, 20, 0) for k in range(100)]
+            rest = self._sound(100, 100 * 20 * NS_PER_MS, 5, 0)
+            after = [self._sound(101 + k, resumes_ns + k * 20 * NS_PER_MS, 20, 1, first=k * 320) for k in range(150)]
+            start = EpochStart(streams=("video", "audio"), epoch=1, at_ns=resumes_ns)
+            self._items = [*whole, rest, start, *after]
+
+        def read(self) -> list[Item]:
+            return [self._items.pop(0)] if self._items and isinstance(self._items[0], EpochStart) else super().read()
+
+        @staticmethod
+        def _sound(sequence: int, at_ns: int, length_ms: int, epoch: int, *, first: int | None = None) -> Packet:
+            return AudioChunk(
+                stream="audio",
+                epoch=epoch,
+                sequence=sequence,
+                start_ns=at_ns,
+                end_ns=at_ns + length_ms * NS_PER_MS,
+                samples=np.full(length_ms * 16, 1000 * (epoch == 0), np.int16),
+                first_sample=at_ns // NS_PER_SAMPLE if first is None else first,
+            )
+
+    source = Reset()
+    session = open_session(source, voice=VoiceActivityOperator(Network()), pace=pace)  # type: ignore[arg-type]
+    finals = [r for r in results(session) if r.status == "final"]
+    said, hole = finals[0], finals[1]
+    assert (said.kind, said.start_ns, said.end_ns, said.reason) == ("utterance", 0, source._said_ns, "reconnect")
+    assert (hole.kind, hole.start_ns, hole.end_ns) == ("hole", source._said_ns, resumes_ns)
+    assert finals[-1].end_ns == ends_ns
+    for name in ("audio", "activity"):
+        counts = session.dispositions()[name]
+        assert counts.used == counts.received > 0, name
 
 
 def test_a_track_that_is_idle_is_not_waited_for() -> None:
