@@ -130,7 +130,7 @@ class _Picker:
     def finish(self, at_ns: int) -> Iterator[Control]:
         yield Bound(stream=self.output, bound_ns=at_ns)
 
-    def reset(self, epoch: int, at_ns: int) -> tuple[()]:
+    def reset(self, epoch: int, at_ns: int) -> tuple[()]:  # noqa: ARG002
         return ()
 
 
@@ -158,7 +158,7 @@ class _Loudness:
         yield Bound(stream=self.output, bound_ns=at_ns)
         yield StreamEnd(stream=self.output, at_ns=at_ns)
 
-    def reset(self, epoch: int, at_ns: int) -> tuple[()]:
+    def reset(self, epoch: int, at_ns: int) -> tuple[()]:  # noqa: ARG002
         return ()
 
 
