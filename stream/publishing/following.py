@@ -84,9 +84,9 @@ class Following:
         self._ended: Position | None = None
 
     @property
-    def position(self) -> Position | None:
-        """Up to where everything has gone out or been told: what `since` takes."""
-        return None if self._epoch is None else Position(self._epoch, self._covered)
+    def settled(self) -> tuple[int, int]:
+        """Publisher epoch (0: nothing is known) and global sequence up to where everything has gone out or been told."""
+        return self._epoch or 0, self._covered
 
     @property
     def is_asking(self) -> bool:

@@ -46,7 +46,7 @@ SUBSCRIPTIONS_PER_TURN = 64
 """Before new messages go out again."""
 REQUESTS_PER_TURN = 8
 """Replay pages, of up to some milliseconds each, before new messages go out again."""
-HEARTBEAT_MS = 300
+HEARTBEAT_MS = 500
 HEARTBEAT_TOPICS = 256
 """Topics in one part of a heartbeat."""
 DEAD_AFTER_MS = 3_000

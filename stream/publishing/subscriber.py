@@ -33,6 +33,8 @@ from stream.publishing.wire import (
 
 TURN_MS = 100
 """At most so long until it is looked whether something has to be asked for, or whether it was closed."""
+LOOK_S = 0.5
+"""Between looks at the connection while messages come: what was lost with it also shows in the sequences."""
 
 
 class Subscriber:
@@ -69,8 +71,8 @@ class Subscriber:
         """Messages that were sent and can't be had any more, as far as they can be counted."""
         self.malformed = 0
         """Messages that do not follow the protocol; nothing else comes of them."""
-        self.position = since
-        """Up to where everything has come or been told, as `since` takes it; None before anything is known."""
+        self._settled = (0, 0) if since is None else (since.publisher_epoch, since.global_sequence)
+        self._since = since
         self._timeout = timeout
         self._until_ended = until_ended
         self._max_age = max_age
@@ -92,6 +94,7 @@ class Subscriber:
         self._open: set[str] = set()
         self._closing = False
         self._look_s = 0.0
+        self._second = ("", 0.0)
         keys = None if key is None or publisher_key is None else (key, publisher_key)
         self._inbound = Inbound(endpoint, (*prefixes, HEARTBEAT.encode()), keys, turn_ms=TURN_MS)
 
@@ -100,6 +103,11 @@ class Subscriber:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def position(self) -> Position | None:
+        """Up to where everything has come or been told, as `since` takes it; None before anything is known."""
+        return Position(*self._settled) if self._settled[0] else self._since
 
     def __iter__(self) -> Iterator[Prediction | Gap]:
         for item in self.messages():
@@ -140,7 +148,7 @@ class Subscriber:
                 told = item if isinstance(item, Gap) else self._opened(item)
                 if told is not None:
                     return told
-            self.position = self._following.position or self.position
+            self._settled = self._following.settled
             self._take(deadline)
         return None
 
@@ -155,7 +163,7 @@ class Subscriber:
             if frames is not None:
                 self._take_published(frames)
                 return
-        self._look_s = now_s + TURN_MS / 1_000
+        self._look_s = now_s + LOOK_S
         self._ask(now_s)
         if self._following.out:
             return
@@ -238,9 +246,14 @@ class Subscriber:
     def _is_too_old(self, header: Header) -> bool:
         if self._max_age is None:
             return False
+        skew_s, now_s = self._skew_s or 0.0, time.time()
+        second = header.published[:19]
+        if second != self._second[0]:
+            self._second = (second, _seconds(header.published) // 1)
+        if now_s - self._second[1] - skew_s <= self._max_age:
+            return False  # even if it had been published as that second began
         published = _seconds(header.published)
-        skew_s = self._skew_s or 0.0
-        return published + skew_s >= self._began and time.time() - published - skew_s > self._max_age
+        return published + skew_s >= self._began and now_s - published - skew_s > self._max_age
 
     def _was_last(self, message: Message) -> bool:
         """Whether every session seen has ended."""
