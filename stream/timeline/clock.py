@@ -123,12 +123,16 @@ class DeviceClock:
         Within an epoch a later stamp never gets an earlier time, in whatever order they are asked for (down to
         `reorder_ns` before the newest). What is converted ahead of the observations is fixed by that.
         """
+        reading = self.peek(device_ns)
+        self._pinned = True
+        self._fixed_ns = max(self._fixed_ns, device_ns - self._zero.device_ns)
+        return reading
+
+    def peek(self, device_ns: int) -> Reading:
+        """What `convert` would give, which fixes nothing; raises `TimelineError` before the first observation."""
         if self._line is None:
             raise TimelineError("clock of a device", found="no observation", fix="observe a stamp before converting one")
         x_ns = device_ns - self._zero.device_ns
-        self._pinned = True
-        if x_ns > self._fixed_ns:
-            self._fixed_ns = x_ns
         piece = self._pieces[-1]
         if x_ns < piece.from_ns:
             piece = next((p for p in reversed(self._pieces) if x_ns >= p.from_ns), self._pieces[0])

@@ -66,6 +66,8 @@ class ClockSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Later than predicted by more than this is a network that stalls, or a clock that was set back."""
     late_for_ns: int = 5 * NS_PER_SECOND
     """A network that stalled catches up in less; when all has been late for so long, the clock was set back."""
+    offset_wait_ns: int = 10 * NS_PER_SECOND
+    """So long a packet waits for an answer of a device that is asked for its time: two rounds of Lab Streaming Layer's."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

@@ -6,6 +6,7 @@ A function of the calls in their order; no clock is read. docs/timeline.md, sect
                      LiveStream(name="words", modality=Modality.TEXT)])
     given = door.push("video", sequence, stamp_ns, length_ns, make, arrival_ns)
     given = door.advance(now_ns)               # whenever `next_deadline_ns` has come; more often changes nothing
+    given = door.observe_offset("camera", stamp_ns, offset_ns, uncertainty_ns, arrival_ns)  # of a device that is two_way
     given = door.end("video", arrival_ns)      # a push after it is a reconnect: a new source epoch
     given = door.close(now_ns)
     for item, arrival_ns, uncertainty_ns in given:
@@ -20,7 +21,7 @@ stand between the door and the aligner.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -29,6 +30,7 @@ from stream.errors import SettingsError, TimelineError
 from stream.timeline.clock_settings import ClockSettings, Latency
 from stream.timeline.live_device import Converted, Damaged, LiveDevice, Make, Place, Stamped
 from stream.timeline.live_source import LiveSource, LiveStream
+from stream.timeline.offset_device import OffsetDevice
 from stream.timeline.packets import EpochStart, Item, StreamActive, StreamEnd, StreamIdle
 from stream.timeline.time import NS_PER_MS
 from stream.timeline.watermark import NEVER_NS
@@ -65,13 +67,20 @@ class LiveDoor:
         settings: LiveSettings = LiveSettings(),  # noqa: B008 - immutable
         *,
         latencies: Mapping[str, Latency] | None = None,
+        two_way: Collection[str] = (),
         start_ns: int = 0,
     ) -> None:
-        """`latencies` are those of devices by name; `start_ns` is the arrival time from which streams are waited for."""
+        """`latencies` are those of devices by name; `start_ns` is the arrival time from which streams are waited for.
+
+        Devices that are `two_way` are asked for their time (`observe_offset`), and arrivals say nothing of their clocks.
+        """
         self._settings = settings
         names = dict.fromkeys(stream.device for stream in streams if stream.device is not None)
         known = latencies or {}
-        self._devices = {name: LiveDevice(known.get(name, Latency()), settings.clock) for name in names}
+        self._devices: dict[str, LiveDevice | OffsetDevice] = {
+            name: (OffsetDevice if name in two_way else LiveDevice)(known.get(name, Latency()), settings.clock)
+            for name in names
+        }
         self._sources: dict[str, LiveSource] = {}
         for stream in streams:
             if stream.name in self._sources:
@@ -127,6 +136,21 @@ class LiveDoor:
         self._move_reference()
         return self._taken()
 
+    def observe_offset(
+        self, device: str, stamp_ns: int, offset_ns: int, uncertainty_ns: int, arrival_ns: int
+    ) -> list[DoorItem]:
+        """Takes the answer of a `two_way` device: session time less its own at `stamp_ns`, true within `uncertainty_ns`.
+
+        Raises `TimelineError` for another device, an arrival that goes back.
+        """
+        asked = self._devices.get(device)
+        if not isinstance(asked, OffsetDevice):
+            raise TimelineError("offset of a clock", found=repr(device), expected="a device that is two_way", fix="declare it")
+        self._fire(arrival_ns)
+        self._take(asked.observe_offset(stamp_ns, offset_ns, uncertainty_ns))
+        self._move_reference()
+        return self._taken()
+
     def end(self, stream: str, arrival_ns: int) -> list[DoorItem]:
         """A stream has ended: what waits of it is given, then its end."""
         source = self._source(stream)
@@ -153,16 +177,16 @@ class LiveDoor:
         while (due := self._next_due()) is not None and due[0] <= now_ns:
             deadline_ns, what = due
             self._now_ns = max(self._now_ns, deadline_ns)
-            if isinstance(what, LiveDevice):
-                self._take(what.advance(self._now_ns))
-            else:
+            if isinstance(what, LiveSource):
                 self._release(what)
+            else:
+                self._take(what.advance(self._now_ns))
             self._move_reference()
         self._now_ns = now_ns
 
-    def _next_due(self) -> tuple[int, LiveDevice | LiveSource] | None:
+    def _next_due(self) -> tuple[int, LiveDevice | OffsetDevice | LiveSource] | None:
         """What becomes due first, ties in the order of declaration: a device's waiting, a stream's order."""
-        first: tuple[int, LiveDevice | LiveSource] | None = None
+        first: tuple[int, LiveDevice | OffsetDevice | LiveSource] | None = None
         for device in self._devices.values():
             at_ns = device.next_deadline_ns
             if at_ns is not None and (first is None or at_ns < first[0]):

@@ -10,6 +10,7 @@ import msgspec
 
 from stream.errors import SettingsError
 from stream.timeline.live_device import Converted, LiveDevice, Place
+from stream.timeline.offset_device import OffsetDevice
 from stream.timeline.packets import Modality
 from stream.timeline.time import NS_PER_MS
 from stream.timeline.watermark import NEVER_NS
@@ -32,7 +33,7 @@ class LiveStream(msgspec.Struct, frozen=True, kw_only=True):
 class LiveSource:
     """A declared stream's state. `turn` is the map of its device that its epoch belongs to, -1 while it is connected anew."""
 
-    def __init__(self, declared: LiveStream, device: LiveDevice | None, start_ns: int) -> None:
+    def __init__(self, declared: LiveStream, device: LiveDevice | OffsetDevice | None, start_ns: int) -> None:
         self.name = declared.name
         self.is_text = declared.modality is Modality.TEXT
         self.device = device
