@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
+from stream.publishing.known import Known, Received
 from stream.publishing.replay import Missing, Page, Refusal, Request
-from stream.publishing.wire import Gap, Header, Heartbeat, Position
+from stream.publishing.wire import Gap, Heartbeat, Position
 
 HELD = 4_096
 """Messages held back during a replay; what comes after them is let go, and asked for in its turn."""
@@ -27,14 +27,6 @@ CLOSING_S = 0.5
 """The same for one that has said that it ends."""
 LATEST_S = 1.0
 """For the newest message of each topic, which nobody misses much."""
-
-
-class Received(NamedTuple):
-    """A message whose header is known and whose payload nobody has looked at yet."""
-
-    topic: bytes
-    header: Header
-    payload: bytes
 
 
 class _Asked:
@@ -61,18 +53,12 @@ class Following:
     """What a subscriber knows of a publisher. `wanted` says whether a topic is one of those subscribed to."""
 
     def __init__(self, prefixes: tuple[str, ...], wanted: Callable[[bytes], bool], since: Position | None = None) -> None:
-        self.out: deque[Received | Gap] = deque()
-        self.superseded = 0
-        """Messages that were not had since a newer revision of their segment was there."""
+        self.known = Known(wanted)
         self.denied = False
         self.heartbeat: Heartbeat | None = None
         """The newest."""
         self._prefixes = prefixes
-        self._wanted = wanted
         self._since = since
-        self._epoch: int | None = None
-        self._covered = 0
-        self._topics: dict[bytes, tuple[int, int]] = {}
         self._held: deque[Received | Heartbeat] = deque()
         self._asked: _Asked | None = None
         self._number = 0
@@ -80,13 +66,12 @@ class Following:
         self._beat_s = float("-inf")
         self._reconnected = False
         self._part_follows = False
-        self._left: deque[int] = deque(maxlen=64)
         self._ended: Position | None = None
 
     @property
     def settled(self) -> tuple[int, int]:
         """Publisher epoch (0: nothing is known) and global sequence up to where everything has gone out or been told."""
-        return self._epoch or 0, self._covered
+        return self.known.epoch or 0, self.known.covered
 
     @property
     def is_asking(self) -> bool:
@@ -111,7 +96,7 @@ class Following:
 
     def reconnected(self) -> None:
         """The connection is a new one: what was sent in between is asked for with the next heartbeat."""
-        self._reconnected = self._epoch is not None
+        self._reconnected = self.known.epoch is not None
 
     def request(self, now_s: float) -> Request | None:
         """What to ask the ROUTER for now, None for nothing."""
@@ -141,17 +126,17 @@ class Following:
             return
         if asked.latest:
             for message in messages:
-                known = message.topic in self._topics or message.header.global_sequence > self._covered
-                if self._wanted(message.topic) and not known:
-                    self._deliver(message)
+                known = message.topic in self.known.topics or message.header.global_sequence > self.known.covered
+                if self.known.wanted(message.topic) and not known:
+                    self.known.deliver(message)
             self._finish()
             return
         self._take_page(asked, answer, messages)
         if answer.more and answer.upto > asked.after:
             asked.after, asked.first_s, asked.sent_s, asked.attempts = answer.upto, now_s, None, 0
             return
-        if asked.cause is None and asked.prefixes == self._prefixes and answer.upto.publisher_epoch == self._epoch:
-            self._covered = max(self._covered, answer.upto.global_sequence)
+        if asked.cause is None and asked.prefixes == self._prefixes and answer.upto.publisher_epoch == self.known.epoch:
+            self.known.covered = max(self.known.covered, answer.upto.global_sequence)
         self._close_gap(asked, "gone")
         self._enter_held(asked)
         self._finish()
@@ -173,7 +158,7 @@ class Following:
         if asked.entering:
             first = self._held[0]
             epoch = first.publisher_epoch if isinstance(first, Heartbeat) else first.header.publisher_epoch
-            if not self._is_past(epoch):
+            if not self.known.is_past(epoch):
                 self._enter(epoch)
 
     def _hold(self, item: Received | Heartbeat) -> None:
@@ -192,35 +177,35 @@ class Following:
 
     def _consider(self, message: Received) -> None:
         header = message.header
-        if not self._wanted(message.topic):
+        if not self.known.wanted(message.topic):
             return
         if self._beats == 0 and self._since is not None:
             self._hold(message)  # for what comes before it, once a heartbeat says whom to ask
             return
-        if self._epoch is None:
-            self._epoch, self._covered = header.publisher_epoch, header.global_sequence - 1
-        if header.publisher_epoch != self._epoch:
-            if not self._is_past(header.publisher_epoch):
+        if self.known.epoch is None:
+            self.known.epoch, self.known.covered = header.publisher_epoch, header.global_sequence - 1
+        if header.publisher_epoch != self.known.epoch:
+            if not self.known.is_past(header.publisher_epoch):
                 self._ask_for_all(message)
             return
-        known = self._topics.get(message.topic)
+        known = self.known.topics.get(message.topic)
         if known is None:
-            if header.sequence == 1 or header.global_sequence <= self._covered or self._beats == 0:
-                self._deliver(message)
+            if header.sequence == 1 or header.global_sequence <= self.known.covered or self._beats == 0:
+                self.known.deliver(message)
             else:  # was it there before us, or have we missed its beginning?
-                self._ask(self._covered, message)
+                self._ask(self.known.covered, message)
         elif header.sequence == known[0] + 1:
-            self._deliver(message)
+            self.known.deliver(message)
         elif header.sequence > known[0]:
             self._ask(known[1], message)
 
     def _consider_heartbeat(self, heartbeat: Heartbeat) -> None:
         first = self._beats == 0
-        if self._epoch is None or (first and heartbeat.publisher_epoch == self._epoch):
+        if self.known.epoch is None or (first and heartbeat.publisher_epoch == self.known.epoch):
             self._begin(heartbeat)
             return
-        if heartbeat.publisher_epoch != self._epoch:
-            if not self._is_past(heartbeat.publisher_epoch):
+        if heartbeat.publisher_epoch != self.known.epoch:
+            if not self.known.is_past(heartbeat.publisher_epoch):
                 self._ask_for_all(heartbeat)
             return
         skipped = False
@@ -228,119 +213,75 @@ class Following:
             # Before the first that is counted, one may have been lost: it would have told of what was sent since.
             skipped = self._beats < 0 or heartbeat.sequence != self._beats + (not self._part_follows)
             self._beats, self._part_follows = heartbeat.sequence, heartbeat.more
-        if heartbeat.global_sequence <= self._covered and not heartbeat.topics:
+        if heartbeat.global_sequence <= self.known.covered and not heartbeat.topics:
             self._reconnected = False
             self._note_end(heartbeat)
             return
         if self._reconnected or skipped or (heartbeat.sequence == 0):
             self._ask_for_all(None)
             return
-        expected = self._unknown(heartbeat)
+        expected = self.known.unknown(heartbeat)
         if expected:
             self._ask_for_all(None)
             assert self._asked is not None
             self._asked.expected = expected
         elif not heartbeat.more:
-            self._covered = max(self._covered, heartbeat.global_sequence)
+            self.known.covered = max(self.known.covered, heartbeat.global_sequence)
             self._note_end(heartbeat)
 
-    def _unknown(self, heartbeat: Heartbeat) -> dict[bytes, int]:
-        """Sequences that a heartbeat tells and that have not been seen."""
-        told = ((self._own_name(name), sequence) for name, sequence in heartbeat.topics.items())
-        return {t: n for t, n in told if self._wanted(t) and self._topics.get(t, (0, 0))[0] < n}
-
     def _note_end(self, heartbeat: Heartbeat) -> None:
-        if heartbeat.closing and heartbeat.global_sequence <= self._covered:
+        if heartbeat.closing and heartbeat.global_sequence <= self.known.covered:
             self._ended = Position(heartbeat.publisher_epoch, heartbeat.global_sequence)
 
     def _begin(self, heartbeat: Heartbeat) -> None:
         """The first heartbeat: from here on it is known what there is."""
-        self._epoch = heartbeat.publisher_epoch
+        self.known.epoch = heartbeat.publisher_epoch
         self._beats = heartbeat.sequence or -1
         self._reconnected = False
         if self._since is not None:
             self._asked = _Asked(self._since, None, self._prefixes, None)
-            if self._since.publisher_epoch not in (0, self._epoch):
-                self._epoch = self._since.publisher_epoch
-            self._covered = self._since.global_sequence if self._since.publisher_epoch == self._epoch else 0
+            if self._since.publisher_epoch not in (0, self.known.epoch):
+                self.known.epoch = self._since.publisher_epoch
+            self.known.covered = self._since.global_sequence if self._since.publisher_epoch == self.known.epoch else 0
             return
-        self._covered = max(self._covered, heartbeat.global_sequence)
-        self._asked = _Asked(Position(self._epoch, 0), None, self._prefixes, None)
+        self.known.covered = max(self.known.covered, heartbeat.global_sequence)
+        self._asked = _Asked(Position(self.known.epoch, 0), None, self._prefixes, None)
         self._asked.latest = True
-
-    def _own_name(self, name: str) -> bytes:
-        """A heartbeat names the full topics."""
-        topic = name.encode()
-        if self._wanted(topic) or not topic.startswith(b"prediction/"):
-            return topic
-        return b"redacted/" + topic[len(b"prediction/") :]
 
     def _ask(self, after: int, cause: Received) -> None:
         """For what is missing before a message of one topic."""
-        assert self._epoch is not None
+        assert self.known.epoch is not None
         self._held.appendleft(cause)
-        until = Position(self._epoch, cause.header.global_sequence - 1)
-        self._asked = _Asked(Position(self._epoch, after), until, (cause.topic.decode(),), cause)
+        until = Position(self.known.epoch, cause.header.global_sequence - 1)
+        self._asked = _Asked(Position(self.known.epoch, after), until, (cause.topic.decode(),), cause)
 
     def _ask_for_all(self, cause: Received | Heartbeat | None) -> None:
         """For all that was sent since everything was known."""
-        assert self._epoch is not None
+        assert self.known.epoch is not None
         if cause is not None:
             self._held.appendleft(cause)
         self._reconnected = False
-        self._asked = _Asked(Position(self._epoch, self._covered), None, self._prefixes, None)
+        self._asked = _Asked(Position(self.known.epoch, self.known.covered), None, self._prefixes, None)
         self._asked.entering = cause is not None
 
-    def _is_past(self, epoch: int) -> bool:
-        """Left behind, or passed over on the way to this one."""
-        assert self._epoch is not None
-        return epoch in self._left or (bool(self._left) and min(self._left) < epoch < self._epoch)
+    def _enter(self, epoch: int) -> None:
+        if self.known.enter(epoch):
+            self._beats = -1
 
     def _take_page(self, asked: _Asked, page: Page, messages: list[Received]) -> None:
         if page.lost:
             self._lose_epoch(asked.after)
         epochs = {m.header.publisher_epoch for m in messages} | {one.publisher_epoch for one in page.missing}
         for epoch in sorted(epochs):
-            if self._is_past(epoch):
+            if self.known.is_past(epoch):
                 continue
             self._enter(epoch)
             missing: dict[bytes, list[Missing]] = {}
             for one in page.missing:
                 if one.publisher_epoch == epoch:
                     missing.setdefault(one.topic.encode(), []).append(one)
-            self._take_page_of(epoch, [m for m in messages if m.header.publisher_epoch == epoch], missing, page.upto)
+            self.known.take_page(epoch, [m for m in messages if m.header.publisher_epoch == epoch], missing, page.upto)
         self._enter(page.upto.publisher_epoch)
-
-    def _take_page_of(self, epoch: int, messages: list[Received], missing: dict[bytes, list[Missing]], upto: Position) -> None:
-        """The part of a page that is of one publisher epoch."""
-        for message in messages:
-            topic, sequence = message.topic, message.header.sequence
-            known = self._topics.get(topic)
-            if not self._wanted(topic) or (known is not None and sequence <= known[0]):
-                continue
-            ranges = missing.get(topic, [])
-            first = known[0] + 1 if known is not None else min([sequence, *(one.first for one in ranges)])
-            self._tell_missing((epoch, topic), first, sequence - 1, ranges)
-            self._deliver(message)
-        for topic, ranges in missing.items():
-            if not self._wanted(topic):
-                continue
-            known = self._topics.get(topic)
-            first = known[0] + 1 if known is not None else min(one.first for one in ranges)
-            last = max(one.last for one in ranges)
-            if last >= first:
-                self._tell_missing((epoch, topic), first, last, ranges)
-                self._topics[topic] = (last, known[1] if known is not None else upto.global_sequence)
-
-    def _enter(self, epoch: int) -> None:
-        """A message of the next publisher epoch: its sequences begin anew."""
-        if epoch and epoch != self._epoch:
-            if self._epoch is not None:
-                self._left.append(self._epoch)
-            self._epoch = epoch
-            self._covered = 0
-            self._topics = {}
-            self._beats = -1
 
     def _lose_epoch(self, after: Position) -> None:
         heartbeat = self.heartbeat
@@ -348,7 +289,7 @@ class Following:
         if after in (previous, self._ended):
             return
         last = previous.global_sequence if previous and previous.publisher_epoch == after.publisher_epoch else None
-        self.out.append(
+        self.known.out.append(
             Gap(
                 publisher_epoch=after.publisher_epoch,
                 topic=None,
@@ -358,45 +299,29 @@ class Following:
             )
         )
 
-    def _tell_missing(self, key: tuple[int, bytes], first: int, last: int, ranges: list[Missing]) -> None:
-        """Gaps for what is missing from `first` to `last`, but for what is superseded."""
-        for one in sorted((r for r in ranges if r.why == "superseded"), key=lambda r: r.first):
-            if one.last < first or one.first > last:
-                continue
-            if one.first > first:
-                self._gap(key, first, one.first - 1, "gone")
-            self.superseded += min(one.last, last) - max(one.first, first) + 1
-            first = one.last + 1
-        if first <= last:
-            self._gap(key, first, last, "gone")
-
-    def _gap(self, key: tuple[int, bytes], first: int, last: int, reason: str) -> None:
-        epoch, topic = key
-        self.out.append(Gap(publisher_epoch=epoch, topic=topic.decode(), first=first, last=last, reason=reason))  # type: ignore[arg-type]
-
     def _close_gap(self, asked: _Asked, reason: str) -> None:
         """What the answer does not tell of is gone; the message that showed the gap is the next one now."""
         for topic, sequence in asked.expected.items():
-            known = self._topics.get(topic)
-            if self._epoch == asked.after.publisher_epoch and (known is None or known[0] < sequence):
-                self._gap((self._epoch, topic), sequence if known is None else known[0] + 1, sequence, reason)
-                self._topics[topic] = (sequence, self._covered)
+            known = self.known.topics.get(topic)
+            if self.known.epoch == asked.after.publisher_epoch and (known is None or known[0] < sequence):
+                self.known.gap((self.known.epoch, topic), sequence if known is None else known[0] + 1, sequence, reason)
+                self.known.topics[topic] = (sequence, self.known.covered)
         cause = asked.cause
-        if cause is None or cause.header.publisher_epoch != self._epoch:
+        if cause is None or cause.header.publisher_epoch != self.known.epoch:
             return
-        known = self._topics.get(cause.topic)
+        known = self.known.topics.get(cause.topic)
         sequence = cause.header.sequence
         if known is None:
-            self._topics[cause.topic] = (sequence - 1, cause.header.global_sequence - 1)
+            self.known.topics[cause.topic] = (sequence - 1, cause.header.global_sequence - 1)
         elif known[0] < sequence - 1:
-            self._gap((self._epoch, cause.topic), known[0] + 1, sequence - 1, reason)
-            self._topics[cause.topic] = (sequence - 1, cause.header.global_sequence - 1)
+            self.known.gap((self.known.epoch, cause.topic), known[0] + 1, sequence - 1, reason)
+            self.known.topics[cause.topic] = (sequence - 1, cause.header.global_sequence - 1)
 
     def _give_up(self, asked: _Asked) -> None:
         if not asked.latest and asked.cause is None:
             heartbeat = self.heartbeat
             same = heartbeat is not None and heartbeat.publisher_epoch == asked.after.publisher_epoch
-            self.out.append(
+            self.known.out.append(
                 Gap(
                     publisher_epoch=asked.after.publisher_epoch,
                     topic=None,
@@ -408,17 +333,10 @@ class Following:
             if heartbeat is not None:
                 self._enter(heartbeat.publisher_epoch)
                 if same:
-                    self._covered = max(self._covered, heartbeat.global_sequence)
-                for topic, sequence in (self._unknown(heartbeat) | asked.expected).items():
-                    self._topics[topic] = (sequence, heartbeat.global_sequence)
+                    self.known.covered = max(self.known.covered, heartbeat.global_sequence)
+                for topic, sequence in (self.known.unknown(heartbeat) | asked.expected).items():
+                    self.known.topics[topic] = (sequence, heartbeat.global_sequence)
                 asked.expected = {}
             self._enter_held(asked)
         self._close_gap(asked, "unanswered")
         self._finish()
-
-    def _deliver(self, message: Received) -> None:
-        number = message.header.global_sequence
-        self._topics[message.topic] = (message.header.sequence, number)
-        if number == self._covered + 1:
-            self._covered = number
-        self.out.append(message)

@@ -9,9 +9,10 @@ from types import TracebackType
 
 from stream.errors import EndpointError, PublishingError
 from stream.prediction import Prediction
-from stream.publishing.following import Following, Received
+from stream.publishing.following import Following
 from stream.publishing.inbound import Inbound
 from stream.publishing.keys import PublicKey, SecretKey
+from stream.publishing.known import Received
 from stream.publishing.newest import Newest
 from stream.publishing.replay import unpack_answer
 from stream.publishing.wire import (
@@ -140,7 +141,7 @@ class Subscriber:
 
     def _next(self) -> Message | Gap | None:
         """The next thing to tell, None once closed."""
-        out = self._following.out
+        out = self._following.known.out
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         while not self._closing:
             while out:
@@ -165,7 +166,7 @@ class Subscriber:
                 return
         self._look_s = now_s + LOOK_S
         self._ask(now_s)
-        if self._following.out:
+        if self._following.known.out:
             return
         message, answer, reconnected = self._inbound.wait(0 if usual else min(TURN_MS, left_ms))
         if reconnected:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.publishing.following import Following, Received
+from stream.publishing.following import Following
+from stream.publishing.known import Received
 from stream.publishing.replay import Page
 from stream.publishing.ring import Ring, RingLimits
 from stream.publishing.wire import Gap, Header, Heartbeat, Position
@@ -118,7 +119,7 @@ def run(line: Line, script: list[tuple[bytes, int | None, bool] | str]) -> None:
 
 def told(line: Line) -> tuple[list[Position], dict[tuple[int, bytes, int], int]]:
     positions, count = [], dict.fromkeys(line.sent, 0)
-    for item in line.following.out:
+    for item in line.following.known.out:
         if isinstance(item, Received):
             positions.append(item.header.position)
             count[item.header.publisher_epoch, item.topic, item.header.sequence] += 1
@@ -135,11 +136,11 @@ def test_with_a_ring_that_holds_all_nothing_is_lost(script: list[tuple[bytes, in
     line = Line(10_000)
     run(line, script)
     _, count = told(line)
-    assert not [item for item in line.following.out if isinstance(item, Gap)]
+    assert not [item for item in line.following.known.out if isinstance(item, Gap)]
     assert all(times <= 1 for times in count.values())
-    assert sum(times == 0 for times in count.values()) == line.following.superseded
+    assert sum(times == 0 for times in count.values()) == line.following.known.superseded
     for topic in TOPICS:
-        of_topic = [i.header.position for i in line.following.out if isinstance(i, Received) and i.topic == topic]
+        of_topic = [i.header.position for i in line.following.known.out if isinstance(i, Received) and i.topic == topic]
         assert of_topic == sorted(of_topic)
 
 
@@ -150,7 +151,7 @@ def test_with_a_small_ring_what_is_lost_is_told(script: list[tuple[bytes, int | 
     run(line, [step for step in script if step != "restart"])
     _, count = told(line)
     assert all(times <= 1 for times in count.values())
-    assert sum(times == 0 for times in count.values()) <= line.following.superseded
+    assert sum(times == 0 for times in count.values()) <= line.following.known.superseded
 
 
 def test_the_end_of_an_epoch_without_a_log_is_a_gap_that_nobody_can_count() -> None:
@@ -160,5 +161,5 @@ def test_the_end_of_an_epoch_without_a_log_is_a_gap_that_nobody_can_count() -> N
     line.restart(log=False)
     line.beat(first=True)
     line.settle()
-    gaps = [item for item in line.following.out if isinstance(item, Gap)]
+    gaps = [item for item in line.following.known.out if isinstance(item, Gap)]
     assert [(g.publisher_epoch, g.topic, g.first, g.last, g.reason) for g in gaps] == [(1, None, 2, None, "epoch")]
