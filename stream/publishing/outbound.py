@@ -7,7 +7,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,19 +14,18 @@ import zmq
 
 from stream.errors import PublishingError
 from stream.prediction import SCHEMA_VERSION
-from stream.publishing.keys import Read
-from stream.publishing.peers import Access, Peer, Peers
-from stream.publishing.replay import LARGEST_REQUEST, PAGE_MESSAGES, Missing, Page, Refusal, Request, unpack_request
+from stream.publishing.paging import page_of
+from stream.publishing.peers import Access, Peers
+from stream.publishing.replay import LARGEST_REQUEST, Refusal, unpack_request
 from stream.publishing.ring import Ring
+from stream.publishing.topics import may_read, meet, redacted
 from stream.publishing.wire import (
     HEARTBEAT,
     PREDICTIONS,
     REDACTED,
-    SESSIONS,
     Heartbeat,
     Position,
     now,
-    redact,
 )
 
 OUTSTANDING = 1_000
@@ -40,8 +38,6 @@ LONGEST_SUBSCRIPTION = 1_024
 """Bytes of a subscriber's request; who sends a longer one is disconnected."""
 MOST_SUBSCRIPTIONS = 256
 """Of one connection; who wants more is disconnected."""
-REQUESTS_PER_S, REQUESTS_AT_ONCE = 200.0, 100.0
-"""Replay requests of one connection; who makes more is told to come later."""
 SUBSCRIPTIONS_PER_TURN = 64
 """Before new messages go out again."""
 REQUESTS_PER_TURN = 8
@@ -52,7 +48,7 @@ HEARTBEAT_TOPICS = 256
 DEAD_AFTER_MS = 3_000
 """A connection over which nothing comes back for so long is closed; its subscriber connects anew and asks for the rest."""
 _SUBSCRIBE, _UNSUBSCRIBE = 1, 0
-_PREDICTIONS, _REDACTED, _SESSIONS, _HEARTBEAT = (name.encode() for name in (PREDICTIONS, REDACTED, SESSIONS, HEARTBEAT))
+_PREDICTIONS, _REDACTED, _HEARTBEAT = (name.encode() for name in (PREDICTIONS, REDACTED, HEARTBEAT))
 
 
 class Outbound:
@@ -139,7 +135,7 @@ class Outbound:
         send(frames[1], zmq.SNDMORE)
         send(frames[2])
         if self._redacted_wanted and topic.startswith(_PREDICTIONS):
-            self.xpub.send_multipart(_redacted(frames))
+            self.xpub.send_multipart(redacted(frames))
 
     def beat(self, gapped: dict[bytes, int], *, closing: bool = False) -> None:
         """Sends a heartbeat, in as many parts as the topics since the last one need."""
@@ -211,7 +207,7 @@ class Outbound:
             if kind[0] == _SUBSCRIBE:
                 self._listeners.close(self._listeners.of(frames[0]))
             return
-        redacted = _meet(prefix, _REDACTED)
+        redacted = meet(prefix, _REDACTED)
         if kind[0] == _UNSUBSCRIBE:  # also of those who have gone, without their name
             self.xpub.setsockopt(zmq.UNSUBSCRIBE, prefix)
             self._redacted_wanted = max(0, self._redacted_wanted - redacted)
@@ -227,13 +223,13 @@ class Outbound:
             return
         self.xpub.setsockopt(zmq.SUBSCRIBE, prefix)
         self._redacted_wanted += redacted
-        if _meet(prefix, _HEARTBEAT):
+        if meet(prefix, _HEARTBEAT):
             self._send_to_last_subscriber(self._heartbeat(0, {}))
         else:
             newest = self._newest(prefix)
             if newest is not None:
                 self._send_to_last_subscriber(newest)
-        if _meet(prefix, _PREDICTIONS) or redacted:
+        if meet(prefix, _PREDICTIONS) or redacted:
             self.subscribed.set()
 
     def _newest(self, prefix: bytes) -> list[bytes] | None:
@@ -241,7 +237,7 @@ class Outbound:
             if topic.startswith(prefix):
                 return self._last[topic]
             if topic.startswith(_PREDICTIONS) and (_REDACTED + topic[len(_PREDICTIONS) :]).startswith(prefix):
-                return _redacted(self._last[topic])
+                return redacted(self._last[topic])
         return None
 
     def _send_to_last_subscriber(self, frames: list[bytes]) -> None:
@@ -267,63 +263,10 @@ class Outbound:
         if not all(may_read(read, prefix) for prefix in prefixes):
             self._refused += 1
             answer = [msgspec.json.encode(Refusal(request=request.request, refused="denied"))]
-        elif not _allowed(peer):
+        elif not peer.may_ask(time.monotonic()):
             self._refused += 1
             answer = [msgspec.json.encode(Refusal(request=request.request, refused="later"))]
         else:
-            answer = self._page(request, prefixes)
+            answer = page_of(request, prefixes, self._ring, self._last)
         with contextlib.suppress(zmq.Again):  # it does not take its answers: it will ask again
             self.router.send_multipart([frames[0].bytes, *answer], zmq.NOBLOCK)
-
-    def _page(self, request: Request, prefixes: tuple[bytes, ...]) -> list[bytes]:
-        full = tuple(prefix for prefix in prefixes if not _meet(prefix, _REDACTED) or not prefix)
-        inner = tuple(
-            _PREDICTIONS + prefix[len(_REDACTED) :] if prefix.startswith(_REDACTED) else prefix for prefix in prefixes
-        )
-
-        def outside(frames: list[bytes]) -> list[bytes]:
-            return frames if frames[0].startswith(full) else _redacted(frames)
-
-        def outside_name(missing: Missing) -> Missing:
-            if missing.topic.encode().startswith(full):
-                return missing
-            return msgspec.structs.replace(missing, topic=REDACTED + missing.topic[len(PREDICTIONS) :])
-
-        if request.latest:
-            found = list(islice((f for topic, f in reversed(self._last.items()) if topic.startswith(inner)), PAGE_MESSAGES))
-            page = Page(request=request.request, upto=self._ring.end or request.after)
-            return [msgspec.json.encode(page), *(frame for frames in reversed(found) for frame in outside(frames))]
-        selection = self._ring.select(request.after, request.until, inner)
-        page = Page(
-            request=request.request,
-            upto=selection.upto,
-            more=selection.more,
-            lost=selection.lost,
-            missing=tuple(map(outside_name, selection.missing)),
-        )
-        return [msgspec.json.encode(page), *(frame for frames in selection.entries for frame in outside(frames))]
-
-
-def may_read(read: Read | None, prefix: bytes) -> bool:
-    """Whether all that begins with the prefix may be read: a short one reaches further than a long one."""
-    if read == "redacted":
-        return prefix.startswith((_REDACTED, _SESSIONS, _HEARTBEAT))
-    return read == "full"
-
-
-def _allowed(peer: Peer) -> bool:
-    now_s = time.monotonic()
-    peer.allowance = min(REQUESTS_AT_ONCE, peer.allowance + (now_s - peer.asked_s) * REQUESTS_PER_S)
-    peer.asked_s = now_s
-    if peer.allowance < 1:
-        return False
-    peer.allowance -= 1
-    return True
-
-
-def _meet(prefix: bytes, name: bytes) -> bool:
-    return prefix.startswith(name) or name.startswith(prefix)
-
-
-def _redacted(frames: list[bytes]) -> list[bytes]:
-    return [_REDACTED + frames[0][len(_PREDICTIONS) :], frames[1], redact(frames[2])]

@@ -18,6 +18,8 @@ from zmq.utils import z85
 
 from stream.publishing.keys import Authorised, Read, SecretKey
 
+REQUESTS_PER_S, REQUESTS_AT_ONCE = 200.0, 100.0
+"""Replay requests of one connection; who makes more is told to come later."""
 _ZAP_VERSION = b"1.0"
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 _EVENTS = (
@@ -41,6 +43,15 @@ class Peer:
         self.allowance = 0.0
         """Replay requests that it may still make at `asked_s`."""
         self.asked_s = float("-inf")
+
+    def may_ask(self, now_s: float) -> bool:
+        """Whether it may make one more replay request now; that one is counted."""
+        self.allowance = min(REQUESTS_AT_ONCE, self.allowance + (now_s - self.asked_s) * REQUESTS_PER_S)
+        self.asked_s = now_s
+        if self.allowance < 1:
+            return False
+        self.allowance -= 1
+        return True
 
 
 class Peers:

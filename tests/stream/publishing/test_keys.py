@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from stream.errors import EndpointError, InputError, PublishingError
 from stream.prediction import Prediction, Result, Transcript
 from stream.publishing.keys import Authorised, PublicKey, SecretKey, new_key, public_key, secret_key
-from stream.publishing.outbound import MOST_SUBSCRIPTIONS, may_read
+from stream.publishing.outbound import MOST_SUBSCRIPTIONS
 from stream.publishing.publisher import Publisher
 from stream.publishing.subscriber import Subscriber
+from stream.publishing.topics import may_read
 from stream.publishing.wire import Gap, SessionEvent
 
 PATIENCE_S = 20.0
