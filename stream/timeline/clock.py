@@ -57,10 +57,8 @@ class _Piece(NamedTuple):
         return self.start_ns + self.line.rate.rate * past_ns + self.slew * min(max(past_ns, 0), self.slewing_ns)
 
     def uncertainty(self, x_ns: int, wander: float) -> float:
-        line = self.line
         owed_ns = abs(self.slew) * (self.slewing_ns - min(max(x_ns - self.from_ns, 0), self.slewing_ns))
-        drift_ns = (2 * line.rate.uncertainty + wander) * abs(x_ns - line.pivot_ns)
-        return self.latency.uncertainty_ns + line.offset_uncertainty_ns + drift_ns + owed_ns
+        return self.latency.uncertainty_ns + self.line.uncertainty(x_ns, wander) + owed_ns
 
 
 class DeviceClock:
@@ -173,8 +171,9 @@ class DeviceClock:
         off_ns = seen.offset_ns - self._zero.offset_ns - self._line.at(x_ns)
         back = x_ns < self._newest_ns - settings.reorder_ns
         # Until something has been given out, whatever comes earlier just shows the floor.
-        early = off_ns < -(settings.early_ns if self._pinned or self._two_way else settings.burst_ns)
-        late = off_ns > (settings.early_ns if self._two_way else settings.late_ns)
+        told_ns = settings.early_ns + self._line.uncertainty(x_ns, settings.rate_wander)
+        early = off_ns < -(told_ns if self._pinned or self._two_way else settings.burst_ns)
+        late = off_ns > (told_ns if self._two_way else settings.late_ns)
         return off_ns if back or early or late else 0.0
 
     def _is_late(self, seen: _Observation, far_ns: float) -> bool:

@@ -46,6 +46,10 @@ class Line(NamedTuple):
         """The line at device time x: y in nanoseconds."""
         return self.offset_ns + self.rate.rate * (x_ns - self.pivot_ns)
 
+    def uncertainty(self, x_ns: float, wander: float) -> float:
+        """By how many nanoseconds the line may be off at x; `wander`: by how much the rate itself may have moved."""
+        return self.offset_uncertainty_ns + (2 * self.rate.uncertainty + wander) * abs(x_ns - self.pivot_ns)
+
 
 class Observations:
     """The best observation of each block of `block_ns` over the last `rate_window_ns`, in arrays of fixed size.

@@ -58,8 +58,9 @@ class ClockSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A stamp so much older than the newest is of a picture out of order; beyond it the clock went back."""
     interleave_ns: int = 5 * NS_PER_SECOND
     """How far the tracks of a container may lie apart when the second of them begins; that of `TimelineSettings`."""
-    early_ns: int = 100 * NS_PER_MS
-    """Earlier than predicted by more than this is no jitter: slewing it away would take over three minutes."""
+    early_ns: int = 50 * NS_PER_MS
+    """Earlier than predicted by more than this, and than what is stated, is no jitter: slewing it away would take minutes.
+    Less is what the least delay of a network may itself win back: `jitter_ns`."""
     burst_ns: int = 5 * NS_PER_SECOND
     """The same before anything was converted: what a source holds back while it connects comes late, all at once."""
     late_ns: int = NS_PER_SECOND

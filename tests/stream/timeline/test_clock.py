@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,7 +76,7 @@ def test_the_rate_is_applied_in_full() -> None:
     assert abs(reading.session_ns - ahead_ns) <= min(reading.uncertainty_ns, MS)
 
 
-@pytest.mark.parametrize("jump_ns", [-4_000 * S, -S // 2, S // 2, 4_000 * S])
+@pytest.mark.parametrize("jump_ns", [-4_000 * S, -S // 2, 60 * MS, S // 2, 4_000 * S])
 def test_a_clock_that_jumps_begins_a_new_map_once_the_next_stamp_confirms_it(jump_ns: int) -> None:
     clock = DeviceClock()
     prompt(clock, 0, 300)
@@ -102,6 +104,28 @@ def test_a_network_that_stalls_is_no_reset() -> None:
     stalled = [clock.observe(n * FRAME_NS + AHEAD_NS, 1_020 * FRAME_NS) for n in range(900, 1_020)]
     assert set(stalled + prompt(clock, 1_020, 30)) == {Verdict.FITS}
     assert error_ns(clock, 1_049) == 0
+
+
+def test_a_network_that_gets_faster_by_what_jitter_may_be_is_no_reset_and_the_error_is_stated() -> None:
+    clock = DeviceClock()
+    prompt(clock, 0, 900, late_ns=45 * MS)
+    error_ns(clock, 899)
+    assert set(prompt(clock, 902, 58)) == {Verdict.FITS}
+    reading = clock.convert(959 * FRAME_NS + AHEAD_NS)
+    assert 40 * MS < reading.session_ns - 959 * FRAME_NS < reading.uncertainty_ns
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 200e-6, -100e-6]), st.sampled_from([10, 30, 50]))
+def test_no_jitter_of_up_to_50_ms_looks_like_a_reset(seed: int, drift: float, mean_ms: int) -> None:
+    chance, clock, arrival_ns = random.Random(seed), DeviceClock(), 0
+    for n in range(900):
+        at_ns = n * FRAME_NS + (20 * S if n > 600 else 0)
+        arrival_ns = max(arrival_ns, at_ns + round(min(chance.expovariate(1 / mean_ms), 50) * MS))
+        stamp_ns = at_ns + round(at_ns * drift) + AHEAD_NS
+        assert clock.observe(stamp_ns, arrival_ns) is Verdict.FITS
+        if clock.settled:
+            clock.convert(stamp_ns)
 
 
 def test_a_clock_set_back_over_a_gap_shows_in_that_everything_is_late() -> None:
