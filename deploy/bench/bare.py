@@ -22,11 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deploy.bench.bare_faces import FaceFinder, FaceNetwork
 from deploy.bench.bare_mouths import MouthCutter, SpeakerFit
 from deploy.bench.bare_operators import (
     RATE,
-    FaceFinder,
-    FaceNetwork,
     MiniLM,
     ModelWeights,
     Moonshine,

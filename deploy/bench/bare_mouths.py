@@ -12,7 +12,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from safetensors.numpy import load_file
 
-from deploy.bench.bare_operators import BANDS, EYE_DISTANCE, PLACES, RATE, package_folder
+from deploy.bench.bare_faces import EYE_DISTANCE, PLACES
+from deploy.bench.bare_operators import BANDS, RATE, package_folder
 
 SIDE, SCALE, MARGIN, MOST_HELD = 32, 1.2, 0.4, 32
 MIDDLE = np.array([24, 37], np.float32)

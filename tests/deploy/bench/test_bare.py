@@ -13,7 +13,7 @@ import skimage
 import torch
 from torch import nn
 
-from deploy.bench import bare, bare_mouths, bare_operators
+from deploy.bench import bare, bare_faces, bare_mouths, bare_operators
 from operators.encoders.face import FaceCropEncoder, FaceNetwork
 from operators.encoders.prosody import PROSODY_DIM, prosody
 from operators.encoders.speech import LAYERS_DIM, SpeechEncoder
@@ -74,7 +74,7 @@ def test_faces_are_the_operators(face_frame: av.VideoFrame) -> None:
     image = DecodedPicture(face_frame, PictureConverter())
     packet = VideoFrame(stream="video", sequence=0, start_ns=0, end_ns=0, image=image)
     (expected,) = (given for given in operator.process(packet) if isinstance(given, Faces))
-    finder = bare_operators.FaceFinder()
+    finder = bare_faces.FaceFinder()
     picture, landmarks = finder.detect(face_frame)
     crops = finder.crops(face_frame, picture, landmarks)
     assert len(expected.faces) >= 1
@@ -85,7 +85,7 @@ def test_faces_are_the_operators(face_frame: av.VideoFrame) -> None:
 def test_mouths_and_who_speaks_are_the_operators(speech: np.ndarray) -> None:
     """Two copies of a face, one of which moves its lips with the sound, followed from pick to pick."""
     operator = FaceOperator(CenterFaceDetector(), lambda crops: np.zeros((len(crops), 1), np.float32))
-    finder, cutter, converter = bare_operators.FaceFinder(), bare_mouths.MouthCutter(), PictureConverter()
+    finder, cutter, converter = bare_faces.FaceFinder(), bare_mouths.MouthCutter(), PictureConverter()
     heard = speech[: 2 * 16_000]
     mouths: dict[int, list[Mouths]] = {}
     for number in range(50):
@@ -134,9 +134,7 @@ def test_features_are_the_encoders(speech: np.ndarray) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (5, 48, 48), np.uint8)
     expected = FaceCropEncoder(network).infer(crops)
     with torch.inference_mode():
-        np.testing.assert_allclose(
-            bare_operators.FaceNetwork(network.state_dict())(torch.from_numpy(crops)), expected, atol=1e-5
-        )
+        np.testing.assert_allclose(bare_faces.FaceNetwork(network.state_dict())(torch.from_numpy(crops)), expected, atol=1e-5)
         np.testing.assert_allclose(bare_operators.Prosody()(speech), prosody(speech), atol=1e-5)
         np.testing.assert_allclose(bare_operators.MiniLM()(TEXTS), TextEncoder().encode(TEXTS), atol=1e-5)
 
