@@ -146,7 +146,8 @@ class VoiceActivityOperator:
                 epoch=self._epoch,
                 sequence=self._sequence,
                 start_ns=self._start_ns,
-                end_ns=self._end_ns,
+                # A chunk that its uncertain clock put before the beginning lies on it, so that the next one overlaps it.
+                end_ns=max(self._start_ns, self._end_ns),
                 probability=0.0 if masked else probability,
                 masked=masked,
             )

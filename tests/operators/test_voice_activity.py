@@ -150,6 +150,20 @@ def test_chunks_of_a_drifting_clock_lose_no_step(silero: SileroNetwork, beckett:
     assert [step.probability for step in steps] == [step.probability for step in expected]
 
 
+def test_chunks_that_overlap_where_their_clock_is_unsure_give_steps_in_order(
+    silero: SileroNetwork, beckett: np.ndarray
+) -> None:
+    operator = VoiceActivityOperator(silero)
+    early = [
+        msgspec.structs.replace(c, start_ns=0, end_ns=k * 4_000_000) for k, c in enumerate(cut(beckett[:7_000], [700] * 10))
+    ]
+    given_out = [item for packet in early for item in operator.process(packet)]
+    steps = [item for item in given_out if isinstance(item, SpeechActivity)]
+    assert steps
+    assert all(step.start_ns <= step.end_ns for step in steps)
+    assert [step.start_ns for step in steps] == sorted(step.start_ns for step in steps)
+
+
 def test_a_new_epoch_begins_a_grid_and_a_state_of_its_own(silero: SileroNetwork, beckett: np.ndarray) -> None:
     operator = VoiceActivityOperator(silero)
     list(operator.process(chunk(beckett[:20_300], 0)))
