@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from deploy.loaded_operators import LoadedOperators, TranscriberName
-from deploy.recording import check_target, keep_newest, record_to
+from deploy.recording import check_target, keep_newest, record_on, record_to
 from deploy.session.engine import Session, SessionPlan
 from deploy.session.predicting import Predictor
 from deploy.session.recorder import ThreadedRecorder
@@ -46,7 +46,7 @@ class InlineSession:
 
     def __init__(
         self,
-        source: MediaSource,
+        source: ReadableSource,
         transcript: TranscriptSource | None,
         operators: LoadedOperators,
         *,
@@ -66,6 +66,8 @@ class InlineSession:
         """Called with each notice, by the session's threads: they must not wait."""
         self._recorder = recorder
         self._ring = ring
+        self._reopen = reopen
+        self._connections = 0
         self._owned = operators if owns_operators else None
         self.duration_ns = source.duration_ns
         self._media = source
@@ -80,7 +82,9 @@ class InlineSession:
         live = None
         if pace in ("live", "as-if-live"):
             paced = pace == "as-if-live"
-            live = live_reading(source, transcript, settings, self._since_begin_ns, paced=paced, reopen=reopen)
+            live = live_reading(
+                source, transcript, settings, self._since_begin_ns, paced=paced, reopen=self._reopened if reopen else None
+            )
         self._session = Session(
             SessionPlan(
                 sources=self._sources if live is None else (),
@@ -193,6 +197,15 @@ class InlineSession:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _reopened(self) -> MediaSource:
+        """A network source connected anew, recorded on."""
+        assert self._reopen is not None
+        media = self._reopen()
+        self._connections += 1
+        if self._recorder is not None:
+            record_on(self._recorder, media, part=self._connections, at_ns=self._since_begin_ns())
+        return media
 
     def _tell(self, notice: SessionNotice) -> None:
         for listener in self.listeners:

@@ -47,7 +47,9 @@ def media_head(source: MediaSource) -> MediaHead | None:
     )
 
 
-def packets_to(source: MediaSource, record: Callable[[MediaPacket, int], None]) -> Callable[[av.Packet], None]:
+def packets_to(
+    source: MediaSource, record: Callable[[MediaPacket, int], None], *, part: int = 0
+) -> Callable[[av.Packet], None]:
     """A tap for `source` that hands over its packets, each with the position at which it was read."""
     numbers = {track.index: number for number, track in enumerate(source.tracks)}
 
@@ -62,6 +64,7 @@ def packets_to(source: MediaSource, record: Callable[[MediaPacket, int], None]) 
                 key=packet.is_keyframe,
                 data=bytes(packet) if packet.size else None,
                 side=side,
+                part=part,
             ),
             source.position_ns,
         )
@@ -70,12 +73,20 @@ def packets_to(source: MediaSource, record: Callable[[MediaPacket, int], None]) 
 
 
 def recorded_source(recording: Recording) -> MediaSource:
-    """The recorded media as a source. Raises `RecordingError` where there is none, or it can't be decoded again."""
+    """The media of a recording's first connection as a source.
+
+    Raises `RecordingError` where there are none, or they can't be decoded again.
+    """
     head = recording.media_head
     if head is None:
         raise RecordingError("the recording", found="no media in it", expected="media", fix="replay it without --from-media")
+    return source_of(head, (packet for packet in recording.media() if packet.part == 0))
+
+
+def source_of(head: MediaHead, recorded: Iterator[MediaPacket]) -> MediaSource:
+    """Recorded packets as a source. Raises `RecordingError` where they can't be decoded again."""
     facts, container = opened(head)
-    return MediaSource.recorded(facts, container, _packets(recording, container, facts))
+    return MediaSource.recorded(facts, container, _packets(recorded, container, facts))
 
 
 def opened(head: MediaHead) -> tuple[MediaFacts, av.container.InputContainer]:
@@ -90,10 +101,10 @@ def opened(head: MediaHead) -> tuple[MediaFacts, av.container.InputContainer]:
     return facts, container
 
 
-def _packets(recording: Recording, container: av.container.InputContainer, facts: MediaFacts) -> Iterator[av.Packet]:
+def _packets(packets: Iterator[MediaPacket], container: av.container.InputContainer, facts: MediaFacts) -> Iterator[av.Packet]:
     """The packets as the demuxer gave them."""
     bases = [base for base in (facts.video, facts.audio) if base is not None]
-    for recorded in recording.media():
+    for recorded in packets:
         if not 0 <= recorded.track < len(bases):
             raise RecordingError("a recorded packet", found=f"track {recorded.track}", expected=f"below {len(bases)}")
         yield as_packet(recorded, container.streams[recorded.track], bases[recorded.track].time_base)

@@ -10,7 +10,7 @@ from deploy.session.recorder import RecordingSink, ThreadedRecorder
 from stream.errors import RecordingError
 from stream.recording.messages import Batch
 from stream.recording.ring import Ring, RingSettings
-from stream.recording.schemas import MediaHead, RecordingEnd, RecordingHead
+from stream.recording.schemas import MediaHead, Reconnected, RecordingEnd, RecordingHead
 from stream.recording.writer import RecordingWriter
 from stream.sources.media import MediaSource
 
@@ -53,6 +53,16 @@ def record_to(
     if media is not None and described is not None:
         media.tap = packets_to(media, recorder.media)
     return recorder
+
+
+def record_on(recorder: ThreadedRecorder, media: MediaSource, *, part: int, at_ns: int) -> None:
+    """Records the packets of a live source that was connected anew, for the `part`-th time, at `at_ns` of session time."""
+    described = media_head(media)
+    if described is None:
+        recorder.notices = (*recorder.notices, *_without_media(media, described))
+        return
+    recorder.reconnected(Reconnected(part=part, at_ns=at_ns, head=described))
+    media.tap = packets_to(media, recorder.media, part=part)
 
 
 def keep_newest(head: RecordingHead, settings: RingSettings, *, media: MediaSource) -> tuple[Ring, ThreadedRecorder]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from deploy.inline import InlineSession, LoadedOperators, TranscriberName
+from deploy.reconnected_media import ReconnectedMedia
 from deploy.recorded_media import recorded_source
 from deploy.settings import Settings
 from stream.errors import RecordingError
@@ -18,7 +19,7 @@ def rerun_session(recording: Recording, operators: LoadedOperators, *, realtime:
     """The session of a recording on its media, and its given transcript. Raises `RecordingError` where it has no media."""
     head = recording.head
     return InlineSession(
-        recorded_source(recording),
+        ReconnectedMedia(recording) if any(recording.reconnections()) else recorded_source(recording),
         _transcript(recording),
         operators,
         session=head.session,

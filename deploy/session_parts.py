@@ -38,7 +38,7 @@ def segmentation(name: SegmentationName, transcript: str | None, current: Segmen
     return current if isinstance(current, UtteranceSettings) else UtteranceSettings()
 
 
-def declarations(media: MediaSource, transcript: TranscriptSource | None) -> tuple[StreamDeclaration, ...]:
+def declarations(media: ReadableSource, transcript: TranscriptSource | None) -> tuple[StreamDeclaration, ...]:
     """The streams of a session in order, the voice detector's included."""
     sources: list[ReadableSource] = [media] if transcript is None else [media, transcript]
     streams = [StreamDeclaration(name=s.name, modality=s.modality) for source in sources for s in source.streams]
@@ -62,7 +62,7 @@ def stream_operators(
 
 
 def live_reading(
-    media: MediaSource,
+    media: ReadableSource,
     transcript: TranscriptSource | None,
     settings: Settings,
     now_ns: Callable[[], int],

@@ -67,7 +67,7 @@ def _repack(recording: Recording, form: str, path: Path) -> None:
             output.streams.video[0].set_display_rotation(facts.video.quarter_turns * 90)
         begun = [False] * len(tracks)
         for recorded in recording.media():
-            if recorded.data is None or recorded.pts is None or recorded.dts is None:
+            if recorded.part or recorded.data is None or recorded.pts is None or recorded.dts is None:
                 continue
             if recorded.track >= len(tracks):
                 raise RecordingError("a recorded packet", found=f"track {recorded.track}", expected=f"below {len(tracks)}")

@@ -15,7 +15,18 @@ from stream.errors import AffectstreamError
 from stream.prediction import Prediction
 from stream.recording.entries import Arrived, Entry
 from stream.recording.messages import Batch, MessageMaker
-from stream.recording.schemas import CLOCKS, DOOR, MEDIA, PICTURE, PREDICTIONS, ClockObservation, MediaPacket, RecordingEnd
+from stream.recording.schemas import (
+    CLOCKS,
+    DOOR,
+    MEDIA,
+    PICTURE,
+    PREDICTIONS,
+    RECONNECTED,
+    ClockObservation,
+    MediaPacket,
+    Reconnected,
+    RecordingEnd,
+)
 from stream.timeline.packets import AudioChunk, Faces, FrameImage, Item, VideoFrame
 from stream.timeline.time import NS_PER_MS
 
@@ -112,6 +123,11 @@ class ThreadedRecorder:
     def media(self, packet: MediaPacket, at_ns: int) -> None:
         """A compressed packet, as it was read at `at_ns` of session time."""
         self._put(MEDIA, _SMALL + len(packet.data or b""), lambda: self._maker.media(packet, at_ns))
+
+    def reconnected(self, reconnected: Reconnected) -> None:
+        """A live source was connected anew; media that follow are of this part."""
+        size = _SMALL + len(reconnected.head.parameters)
+        self._put(RECONNECTED, size, lambda: self._maker.reconnected(reconnected))
 
     def prediction(self, prediction: Prediction) -> None:
         """A prediction, as it is given out."""

@@ -18,10 +18,12 @@ from stream.recording.schemas import (
     MEDIA,
     PICTURE,
     PREDICTIONS,
+    RECONNECTED,
     SOUND,
     SPEECH,
     ClockObservation,
     MediaPacket,
+    Reconnected,
     RecordedMessage,
 )
 from stream.timeline.packets import AudioChunk, SpeechActivity
@@ -66,6 +68,11 @@ class MessageMaker:
         self._media_bytes += len(packet.data or b"")
         self._media_ns = max(self._media_ns, at_ns)
         return [self._packets()] if self._media_bytes >= GATHERED_BYTES else []
+
+    def reconnected(self, reconnected: Reconnected) -> list[Batch]:
+        """A live source was connected anew: the packets from before, then what decodes those that follow."""
+        batches = [self._packets()] if self._media else []
+        return [*batches, [RecordedMessage(RECONNECTED, reconnected.at_ns, msgspec.msgpack.encode(reconnected))]]
 
     def picture(self, stream: str, at_ns: int, jpeg: bytes) -> Batch:
         """A small picture for people to look at."""

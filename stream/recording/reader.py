@@ -21,11 +21,13 @@ from stream.recording.schemas import (
     MEDIA,
     MEDIA_HEAD,
     PREDICTIONS,
+    RECONNECTED,
     RECORDING_VERSION,
     SOUND,
     TRANSCRIPT,
     MediaHead,
     MediaPacket,
+    Reconnected,
     RecordedMessage,
     RecordingEnd,
     RecordingHead,
@@ -75,6 +77,11 @@ class Recording:
         """The compressed packets, in reading order."""
         for message in self.messages(MEDIA):
             yield from self._decoded(_media, message.data, "recorded media")
+
+    def reconnections(self) -> Iterator[Reconnected]:
+        """Each time that a live source was connected anew, with what decodes its media from there on."""
+        for message in self.messages(RECONNECTED):
+            yield self._decoded(_reconnected, message.data, "a reconnection")
 
     def predictions(self) -> Iterator[Prediction]:
         """The predictions that were recorded, in the order in which they were given."""
@@ -153,4 +160,5 @@ _version: Final = msgspec.json.Decoder(_Versioned)
 _head: Final = msgspec.json.Decoder(RecordingHead)
 _end: Final = msgspec.json.Decoder(RecordingEnd)
 _media_head: Final = msgspec.msgpack.Decoder(MediaHead)
+_reconnected: Final = msgspec.msgpack.Decoder(Reconnected)
 _media: Final = msgspec.msgpack.Decoder(list[MediaPacket])

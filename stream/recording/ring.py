@@ -15,7 +15,7 @@ import numpy as np
 from stream.errors import SettingsError
 from stream.recording.entries import Arrived, CaughtUp, Entry, Shed, Sounds, decode_entries, encode_entries
 from stream.recording.messages import Batch
-from stream.recording.schemas import DOOR, MediaHead, RecordedMessage, RecordingEnd, RecordingHead
+from stream.recording.schemas import DOOR, RECONNECTED, MediaHead, RecordedMessage, RecordingEnd, RecordingHead
 from stream.recording.writer import RecordingWriter
 from stream.timeline.packets import EpochStart, Packet, StreamActive, StreamEnd, StreamIdle
 from stream.timeline.time import NS_PER_SECOND
@@ -188,7 +188,7 @@ class Ring:
         """Writes what is kept as a recording. Raises `RecordingError`, or `OSError` where there is no room for it."""
         with self._lock:
             batches = [_decode(content) for content in self._store.all()]
-            opening = self._before.opening()
+            opening, reconnected = self._before.opening(), self._before.reconnected
         if opening and self._before.epoch == 0:
             batches = [_epoch_later(batch) for batch in batches]
         with RecordingWriter(path, self._head) as writer:
@@ -197,6 +197,8 @@ class Ring:
             if opening:
                 at_ns = max(0, opening[0].arrival_ns)
                 writer.write([RecordedMessage(DOOR, at_ns, encode_entries(opening))])
+            if reconnected is not None:
+                writer.write([reconnected])
             for batch in batches:
                 writer.write(batch)
             writer.finish(RecordingEnd(complete=False, dispositions={}, notices=self._notices))
@@ -218,6 +220,8 @@ class _Before:
     def __init__(self, head: RecordingHead) -> None:
         self._sources = tuple(stream.name for stream in head.streams if stream.source is None)
         self.epoch = 0
+        self.reconnected: RecordedMessage | None = None
+        """What decodes the media that come first."""
         self._reached_ns = 0
         self._arrival_ns: int | None = None
         self._state: dict[str, Entry] = {}
@@ -225,6 +229,8 @@ class _Before:
     def heed(self, batch: Batch) -> None:
         """Takes what is being forgotten."""
         for message in batch:
+            if message.topic == RECONNECTED:
+                self.reconnected = message
             if message.topic == DOOR:
                 for self._arrival_ns, entry in decode_entries(message.data, _Silence()):
                     self._entry(entry)

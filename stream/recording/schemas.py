@@ -23,6 +23,7 @@ PROFILE: Final = "affectstream"
 
 DOOR: Final = "/door"
 MEDIA: Final = "/media"
+RECONNECTED: Final = "/reconnected"
 SOUND: Final = "/sound/"
 """And the name of the audio stream."""
 PICTURE: Final = "/picture/"
@@ -109,7 +110,7 @@ Ticks = Annotated[int, msgspec.Meta(ge=-(1 << 62), le=1 << 62)]
 class MediaPacket(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A compressed packet as the demuxer gave it: times in ticks of its track's time base, side data by FFmpeg's names.
 
-    `data` None is the empty packet that flushes a decoder.
+    `data` None is the empty packet that flushes a decoder. `part` counts the connections of a live source.
     """
 
     track: Annotated[int, msgspec.Meta(ge=0, lt=2)]
@@ -119,6 +120,7 @@ class MediaPacket(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     key: bool
     data: bytes | None
     side: dict[str, bytes] = {}
+    part: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class MediaHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +132,14 @@ class MediaHead(msgspec.Struct, frozen=True, kw_only=True):
     streams: tuple[str, ...]
     facts: dict[str, Any]
     parameters: bytes
+
+
+class Reconnected(msgspec.Struct, frozen=True, kw_only=True):
+    """A live source was connected anew, at `at_ns` of session time: what decodes the media packets of this `part`."""
+
+    part: Annotated[int, msgspec.Meta(ge=1)]
+    at_ns: Annotated[int, msgspec.Meta(ge=0)]
+    head: MediaHead
 
 
 class RecordedMessage(NamedTuple):

@@ -27,6 +27,7 @@ from stream.recording.schemas import (
     PICTURE,
     PREDICTIONS,
     PROFILE,
+    RECONNECTED,
     SOUND,
     SPEECH,
     TRANSCRIPT,
@@ -143,7 +144,7 @@ class RecordingWriter:
 
     def _register(self, topic: str) -> int:
         register = self._writer.register_channel
-        if topic in (DOOR, MEDIA):
+        if topic in (DOOR, MEDIA, RECONNECTED):
             return register(topic, "msgpack", 0)
         if topic.startswith(SOUND):
             schema = self._writer.register_schema("foxglove.RawAudio", "protobuf", foxglove.RAW_AUDIO_SCHEMA)
