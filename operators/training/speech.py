@@ -10,8 +10,6 @@ from typing import Final
 import msgspec
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from operators.calibration import fit_temperature, reliability
@@ -24,6 +22,7 @@ from operators.model import EmotionReader
 from operators.model_description import EmotionHeadDescription, PartDescription, WeightsDescription
 from operators.model_folder import ENCODERS, PartModules
 from operators.packaged_weights import MOONSHINE_TINY
+from operators.training import epochs as epochs_of_training
 from operators.training import speech_features, speech_fitting
 from operators.training.assembly import begin_folder, put_part
 from operators.training.feature_cache import key_of, training_cache
@@ -83,7 +82,9 @@ def train_speech(
         classes=torch.tensor([clip.emotion for clip in clips]),
         actors=torch.tensor([clip.actor for clip in clips]),
     )
-    sources = [Path(str(module.__file__)).read_bytes() for module in (voice, speech_features, speech_fitting)]
+    sources = [
+        Path(str(module.__file__)).read_bytes() for module in (voice, epochs_of_training, speech_features, speech_fitting)
+    ]
     names = [f"{clip.path.relative_to(data)} {clip.path.stat().st_size}" for clip in clips]
     checkpoints = training_cache() / f"speech-{key_of(str(epochs), device, repr(recipe), *sources, *names)}"
     train, valid = found.rows_of(TRAIN_ACTORS), found.rows_of(VALID_ACTORS)
@@ -166,7 +167,7 @@ def leave_actors_out(
     """Logits (s, n, k) of all clips by s seeds that were trained without their actors, plain and under each degradation.
 
     Actor a is left out by fold a modulo `folds`: women and men in each. Nothing is chosen on those left out: each training
-    goes on for all its epochs. What was trained is kept in `checkpoints` until all is done.
+    goes on for all its epochs. What was trained stays in `checkpoints`.
     """
     variants = (PLAIN, *DEGRADATIONS)
     logits = {name: torch.zeros(len(seeds), len(data.classes), len(LABELS)) for name in variants}
@@ -177,25 +178,11 @@ def leave_actors_out(
         rows = voice_rows(shared, [data.features[name] for name in LEARNT_FROM], kept, data.classes)
         asked = voice_rows(shared, [data.features[name] for name in variants], held, data.classes)
         for place, seed in enumerate(track(seeds, f"Without actors {', '.join(map(str, out))}")):
-            path = checkpoints / f"fold-{fold}-of-{folds}-seed-{seed}.safetensors"
-            found = _read(path)
-            if found is None:
-                one = fit_voice(shared, len(LABELS), rows, None, None, epochs=epochs, device=device, seed=seed, recipe=recipe)
-                found = {name: logits_of(one, asked, k) for k, name in enumerate(variants)}
-                path.parent.mkdir(parents=True, exist_ok=True)
-                save_file(found, path.with_suffix(".part"))
-                path.with_suffix(".part").replace(path)
-            for name in variants:
-                logits[name][place, held] = found[name]
+            kept_in = checkpoints / f"fold-{fold}-of-{folds}-seed-{seed}"
+            one = fit_voice(shared, len(LABELS), rows, None, kept_in, epochs=epochs, device=device, seed=seed, recipe=recipe)
+            for k, name in enumerate(variants):
+                logits[name][place, held] = logits_of(one, asked, k)
     return logits
-
-
-def _read(path: Path) -> dict[str, Tensor] | None:
-    """Tensors kept in a file; none where there is none, or half of one."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError):
-        return None
 
 
 def _spread(name: str, recalls: Sequence[float]) -> dict[str, float]:

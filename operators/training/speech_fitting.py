@@ -10,8 +10,6 @@ from typing import Final
 import lightning
 import msgspec
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,9 +17,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from operators.encoders.voice import VoicePooling, voice_dim
 from operators.heads import Head
+from operators.training.epochs import CHOSEN_BY, train_epochs
 from operators.training.speech_features import VoiceFeatures
 
-CHOSEN_BY: Final = "valid_loss"
 SHORTEST: Final = 4
 """Blocks of a part that is trained on: 0.4 s."""
 
@@ -197,7 +195,7 @@ def fit_voice(
     classes: int,
     train: VoiceRows,
     valid: VoiceRows | None,
-    checkpoints: Path | None,
+    checkpoints: Path,
     *,
     epochs: int,
     device: str = "cpu",
@@ -206,39 +204,12 @@ def fit_voice(
 ) -> TrainedVoice:
     """A member trained from `seed` on, in evaluation, on the CPU; with validation rows the epoch of their smallest loss.
 
-    A checkpoint an epoch in the folder `checkpoints` lets a run that was broken off go on to the same end. Without
-    validation rows it keeps none and trains all epochs.
+    Without them it trains all epochs. A checkpoint an epoch in the folder `checkpoints` lets a run that was broken off go on
+    to the same end.
     """
     lightning.seed_everything(seed, verbose=False)
     module = SpeechTraining(pooling, classes, train, valid, epochs=epochs, seed=seed, recipe=recipe)
-    watched = valid is not None and checkpoints is not None
-    last = checkpoints / "last.ckpt" if checkpoints is not None and watched else None
-    trainer = lightning.Trainer(
-        max_epochs=epochs,
-        accelerator="gpu" if device.startswith("cuda") else device,
-        devices=1,
-        logger=CSVLogger(checkpoints, name="", version="") if watched and checkpoints is not None else False,
-        enable_model_summary=False,
-        enable_checkpointing=watched,
-        enable_progress_bar=watched,
-        num_sanity_val_steps=0,
-        limit_val_batches=1.0 if valid is not None else 0,
-        log_every_n_steps=10,
-        gradient_clip_val=1.0,
-        reload_dataloaders_every_n_epochs=1,
-        callbacks=[
-            ModelCheckpoint(checkpoints, "best", monitor=CHOSEN_BY, save_on_train_epoch_end=True, enable_version_counter=False),
-            ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
-            EarlyStopping(CHOSEN_BY, patience=recipe.patience),
-            TQDMProgressBar(refresh_rate=5),
-        ]
-        if watched
-        else [],
-    )
-    trainer.fit(module, ckpt_path=last if last is not None and last.is_file() else None)
-    if watched and checkpoints is not None:
-        module.load_state_dict(torch.load(checkpoints / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"])
-    module.cpu().eval()
+    train_epochs(module, checkpoints, epochs=epochs, device=device, patience=None if valid is None else recipe.patience)
     return TrainedVoice(pooling=module.pooling, output=module.output)
 
 

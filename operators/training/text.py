@@ -33,6 +33,7 @@ from operators.model_description import (
 )
 from operators.model_folder import ENCODERS, PartModules
 from operators.packaged_weights import MINILM, verified_folder
+from operators.training import epochs as epochs_of_training
 from operators.training import text_fitting, text_rows, text_variants
 from operators.training.assembly import begin_folder, put_part
 from operators.training.feature_cache import key_of, training_cache
@@ -104,7 +105,7 @@ def train_text(
     begin_folder(output, alone=alone)
     network = PackedMiniLM(verified_folder(MINILM), torch.device(device))
     train, valid = text_data_rows(network, found, recipe.first_layer, track)
-    sources = [module.__file__ for module in (adapters, minilm, text_fitting, text_rows, text_variants)]
+    sources = [module.__file__ for module in (adapters, minilm, epochs_of_training, text_fitting, text_rows, text_variants)]
     made_of = [str(epochs), device, repr(recipe), *MINILM.digests.values(), *found.opinions.texts, *found.utterances.texts]
     made_of += [Path(source).read_text(encoding="utf-8") for source in sources if source]
     checkpoints = training_cache() / f"text-{key_of(*made_of)}"

@@ -9,8 +9,6 @@ from typing import Final, NamedTuple
 import lightning
 import msgspec
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,19 +20,15 @@ from operators.encoders.text import TEXT_DIM
 from operators.evaluation.metrics import weighted_f1
 from operators.heads import Head
 from operators.interface import EMOTIONS
+from operators.training.epochs import CHOSEN_BY, train_epochs
 from operators.training.text_rows import TextBatch, TextBatches, TextRows, TextStates
 
 VALIDATED: Final = 64
 """Texts a step of validation."""
 UNKNOWN: Final = -1
 """The polarity of an utterance that has none."""
-HIGHEST_GRADIENT: Final = 1.0
-"""Norm to which gradients are limited: one odd batch must not undo many."""
-
-
 HEAD_DEVIATION: Final = 0.005
 """Of the heads' weights at the start: small, so that what the encoder knows is not torn at first."""
-CHOSEN_BY: Final = "valid_loss"
 
 
 class TextRecipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,31 +215,13 @@ def fit_text(
 ) -> TextTraining:
     """Trains adapters and heads from one seed; those of the best epoch on the valid rows, in evaluation, on the CPU.
 
-    A checkpoint an epoch in the folder `checkpoints` lets a run that was broken off go on to the same end;
-    `metrics.csv` there has the figures of each epoch.
+    A checkpoint an epoch in the folder `checkpoints` lets a run that was broken off go on to the same end.
     """
     lightning.seed_everything(seed, verbose=False)
     module = TextTraining(network, train, valid, recipe=recipe, seed=seed)
     module.standardise()
-    best, last = checkpoints / "best.ckpt", checkpoints / "last.ckpt"
-    trainer = lightning.Trainer(
-        max_epochs=epochs,
-        accelerator="gpu" if device.startswith("cuda") else device,
-        devices=1,
-        logger=CSVLogger(checkpoints, name="", version=""),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        gradient_clip_val=HIGHEST_GRADIENT,
-        reload_dataloaders_every_n_epochs=1,
-        callbacks=[
-            ModelCheckpoint(checkpoints, "best", monitor=CHOSEN_BY, save_last=True, enable_version_counter=False),
-            EarlyStopping(CHOSEN_BY, patience=recipe.patience),
-            TQDMProgressBar(refresh_rate=10),
-        ],
-    )
-    trainer.fit(module, ckpt_path=last if last.is_file() else None)
-    module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
-    return module.cpu().eval()
+    train_epochs(module, checkpoints, epochs=epochs, device=device, patience=recipe.patience)
+    return module
 
 
 def rarity_weights(classes: Tensor, power: float) -> Tensor:

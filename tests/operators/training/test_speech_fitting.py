@@ -46,30 +46,38 @@ def rows(features: VoiceFeatures) -> VoiceRows:
     return voice_rows(shared_part(features, everything), [features, features], everything, everything % CLASSES)
 
 
-def fitted(features: VoiceFeatures, rows: VoiceRows, **options: object) -> TrainedVoice:
+def fitted(features: VoiceFeatures, rows: VoiceRows, checkpoints: Path, **options: object) -> TrainedVoice:
     shared = shared_part(features, torch.arange(16))
-    plain: dict[str, object] = {"epochs": 3, "recipe": EASY, "checkpoints": None, "valid": None}
+    plain: dict[str, object] = {"epochs": 3, "recipe": EASY, "checkpoints": checkpoints, "valid": None}
     return fit_voice(shared, CLASSES, rows, **(plain | options))  # type: ignore[arg-type]
 
 
-def test_a_handful_is_learnt_by_heart(features: VoiceFeatures, rows: VoiceRows) -> None:
-    trained = fitted(features, rows, epochs=40)
+def test_a_handful_is_learnt_by_heart(features: VoiceFeatures, rows: VoiceRows, tmp_path: Path) -> None:
+    trained = fitted(features, rows, tmp_path, epochs=40)
     assert torch.equal(logits_of(trained, rows).argmax(1), rows.classes)
 
 
-def test_a_seed_gives_the_same_again_and_another_something_else(features: VoiceFeatures, rows: VoiceRows) -> None:
+def test_a_seed_gives_the_same_again_and_another_something_else(
+    features: VoiceFeatures, rows: VoiceRows, tmp_path: Path
+) -> None:
     recipe = SpeechRecipe(batch=8)
-    first, again, other = (logits_of(fitted(features, rows, seed=s, recipe=recipe), rows) for s in (3, 3, 4))
+    first, again, other = (
+        logits_of(fitted(features, rows, tmp_path / name, seed=seed, recipe=recipe), rows)
+        for name, seed in (("first", 3), ("again", 3), ("other", 4))
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("chosen", [True, False])
 def test_a_run_that_was_broken_off_comes_to_the_same_end(
-    features: VoiceFeatures, rows: VoiceRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    features: VoiceFeatures, rows: VoiceRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: bool
 ) -> None:
+    valid = rows if chosen else None
+
     def logits(folder: str) -> torch.Tensor:
         recipe = SpeechRecipe(batch=8)
-        return logits_of(fitted(features, rows, epochs=4, valid=rows, recipe=recipe, checkpoints=tmp_path / folder), rows)
+        return logits_of(fitted(features, rows, tmp_path / folder, epochs=4, valid=valid, recipe=recipe), rows)
 
     class BrokenError(Exception):
         pass
@@ -85,8 +93,8 @@ def test_a_run_that_was_broken_off_comes_to_the_same_end(
     assert torch.equal(logits("broken"), logits("whole"))
 
 
-def test_members_side_by_side_are_the_mean_of_them(features: VoiceFeatures, rows: VoiceRows) -> None:
-    members = [fitted(features, rows, seed=seed) for seed in (0, 1, 2)]
+def test_members_side_by_side_are_the_mean_of_them(features: VoiceFeatures, rows: VoiceRows, tmp_path: Path) -> None:
+    members = [fitted(features, rows, tmp_path / str(seed), seed=seed) for seed in (0, 1, 2)]
     pooling, head = mean_of(members, rows)
     with torch.inference_mode():
         feature = pooling.pool(*rows.variant(0))
@@ -96,8 +104,8 @@ def test_members_side_by_side_are_the_mean_of_them(features: VoiceFeatures, rows
     assert float(head.distance(feature).mean()) == pytest.approx(0.8, abs=0.2)
 
 
-def test_training_and_live_read_the_same_of_a_recording(features: VoiceFeatures, rows: VoiceRows) -> None:
-    trained = fitted(features, rows)
+def test_training_and_live_read_the_same_of_a_recording(features: VoiceFeatures, rows: VoiceRows, tmp_path: Path) -> None:
+    trained = fitted(features, rows, tmp_path)
     pooling, _ = mean_of([trained], rows)
     with torch.inference_mode():
         at_once = pooling.pool(*rows.variant(0))

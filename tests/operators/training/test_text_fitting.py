@@ -11,6 +11,7 @@ from operators.encoders.minilm import PackedMiniLM
 from operators.encoders.text import TextEncoder, text_tokenizer
 from operators.interface import EMOTIONS
 from operators.packaged_weights import MINILM, verified_folder
+from operators.training.epochs import CHOSEN_BY
 from operators.training.text_fitting import AdaptedMiniLM, TextRecipe, TextTraining, fit_text, polarity_of, rarity_weights
 from operators.training.text_rows import TextBatches, TextRows, WrittenTexts, states_below
 
@@ -102,6 +103,39 @@ def test_a_seed_gives_the_same_again_and_a_run_that_was_broken_off_too(
         for name, tensor in whole.items():
             torch.testing.assert_close(again[name], tensor, atol=0, rtol=0)
     assert not torch.equal(weights("other", seed=2)["emotion.output.weight"], whole["emotion.output.weight"])
+
+
+def test_a_run_that_got_worse_loses_no_whole_epoch_either(
+    network: PackedMiniLM, rows: TextRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = TextRecipe(rank=4, first_layer=4, opinions=2, utterances=2, patience=9)
+    begun: list[int] = []
+
+    def weights(folder: str) -> dict[str, Tensor]:
+        return fit_text(network, rows, rows, tmp_path / folder, epochs=4, recipe=recipe).state_dict()
+
+    def worse_each_time(self: TextTraining) -> None:
+        self._judged.clear()
+        self.log(CHOSEN_BY, float(self.current_epoch))
+
+    class BrokenError(Exception):
+        pass
+
+    def break_off(self: TextTraining) -> None:
+        if self.current_epoch == 3:
+            raise BrokenError
+
+    monkeypatch.setattr(TextTraining, "on_validation_epoch_end", worse_each_time)
+    whole = weights("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(TextTraining, "on_train_epoch_end", break_off)
+        with pytest.raises(BrokenError):
+            weights("broken")
+    monkeypatch.setattr(TextTraining, "on_train_epoch_end", lambda self: begun.append(self.current_epoch))
+    again = weights("broken")
+    assert begun == [3]
+    for name, tensor in whole.items():
+        torch.testing.assert_close(again[name], tensor, atol=0, rtol=0)
 
 
 def test_an_epoch_holds_every_utterance_once_and_validation_all_rows_as_they_are(rows: TextRows) -> None:

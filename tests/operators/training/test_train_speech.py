@@ -17,7 +17,7 @@ from operators.training.progress import Track
 from operators.training.speech import train_speech
 from operators.training.speech_features import CHANGED, PLAIN, VoiceFeatures, changed
 from operators.training.speech_figures import clip_figures, group_figures
-from operators.training.speech_fitting import SpeechRecipe
+from operators.training.speech_fitting import SpeechRecipe, SpeechTraining
 from stream.errors import DatasetError
 
 EASY = SpeechRecipe(batch=16, dropout=0.1, state_dropout=0.0, mixup=0.1, weight_decay=0.0)
@@ -73,23 +73,22 @@ def test_what_comes_out_is_a_model_of_the_mean_of_its_seeds(data: Path, tmp_path
 def test_what_was_trained_before_an_interruption_is_not_trained_again(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitted: list[int] = []
-    fit = speech.fit_voice
+    begun: list[SpeechTraining] = []
 
-    def counted(*args: object, **options: object) -> object:
-        if len(fitted) == 3:
-            fitted.append(-1)
-            raise KeyboardInterrupt
-        fitted.append(1)
-        return fit(*args, **options)  # type: ignore[arg-type]
+    def counted(training: SpeechTraining) -> None:
+        begun.append(training)
+        if len(begun) == 6:
+            raise KeyError("power")
 
-    monkeypatch.setattr(speech, "fit_voice", counted)
-    options = {"epochs": 1, "seeds": 1, "folds": 3, "alone": True}
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(SpeechTraining, "on_train_epoch_start", counted)
+    options = {"epochs": 2, "seeds": 1, "folds": 3, "alone": True}
+    with pytest.raises(KeyError):
         train_speech(data, tmp_path / "model", **options)  # type: ignore[arg-type]
-    train_speech(data, tmp_path / "model", **options)  # type: ignore[arg-type]
-    # The model itself goes on from its checkpoint; of three folds one was left.
-    assert fitted == [1, 1, 1, -1, 1, 1]
+    broken = train_speech(data, tmp_path / "model", **options)  # type: ignore[arg-type]
+    # The model's two epochs and those of two folds but one were there: left are that one and a fold.
+    assert len(begun) == 6 + 3
+    whole = train_speech(data, tmp_path / "another", **options)  # type: ignore[arg-type]
+    assert broken == pytest.approx(whole, abs=0)
 
 
 def test_an_emotion_that_nobody_speaks_is_named_before_hours_of_training(data: Path, tmp_path: Path) -> None:
