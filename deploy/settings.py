@@ -79,8 +79,6 @@ class HeapSettings(msgspec.Struct, frozen=True, kw_only=True):
     longest utterances. From 1 MB on it would cost 3 % of the pipeline's CPU in page faults."""
     trim_bytes: int = 64 << 20
     """Free memory at the heap's end beyond which it goes back: less would be given back and fetched with every call."""
-    trim_every_s: float = 10.0
-    """Between two times that free memory inside the heap goes back: 3 ms of CPU each (measured on 280 MB)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
