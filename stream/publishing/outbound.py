@@ -100,6 +100,11 @@ class Outbound:
         """Whether anybody is connected."""
         return next(iter(self._listeners), None) is not None
 
+    @property
+    def unsent(self) -> int:
+        """Bytes on their way to subscribers. A connection that closes before they are there may lose them, untold."""
+        return self._listeners.unsent() + self._askers.unsent()
+
     def readable(self) -> list[zmq.Socket[bytes]]:
         """What to poll for `attend`."""
         sockets = [self.xpub, self.router, self._listeners.monitor, self._askers.monitor]

@@ -7,10 +7,13 @@ descriptor down, upon which ZeroMQ clears up as if the other side had gone.
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import socket
 import struct
+import termios
 from collections.abc import Iterator
 
 import zmq
@@ -99,6 +102,10 @@ class Peers:
             connection.shutdown(socket.SHUT_RDWR)
         self._peers.pop(peer.descriptor, None)
 
+    def unsent(self) -> int:
+        """Bytes that the system still holds for those connected: on the way to their machines, or lost on it."""
+        return sum(_unsent(descriptor) for descriptor in self._peers)
+
     def stop(self) -> None:
         """Ends the watching."""
         self._bound.disable_monitor()
@@ -151,6 +158,13 @@ class Access:
         """Answers no more."""
         if self.questions is not None:
             self.questions.close(linger=0)
+
+
+def _unsent(descriptor: int) -> int:
+    held = array.array("i", [0])
+    with contextlib.suppress(OSError):  # a connection that has just ended, or a system that does not tell
+        fcntl.ioctl(descriptor, termios.TIOCOUTQ, held)
+    return held[0]
 
 
 def _user_of(frame: zmq.Frame) -> str:

@@ -257,12 +257,12 @@ class Publisher:
             outbound.close()
 
     def _answer_the_last(self, poller: zmq.Poller) -> None:
-        """Answers what subscribers still ask for, until they are quiet for a moment."""
+        """Answers what subscribers still ask for, until they are quiet for a moment and have all that was sent."""
         until_s = time.monotonic() + self._linger_ms / 1_000
         poller.unregister(self._woken)
         while self._outbound.is_heard and time.monotonic() < until_s:
             ready = dict(poller.poll(QUIET_MS))
-            if not ready:
+            if not ready and not self._outbound.unsent:
                 return
             self._outbound.attend(ready)
 

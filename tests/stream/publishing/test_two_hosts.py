@@ -27,7 +27,7 @@ from stream.publishing.ring import RingLimits
 from stream.publishing.wire import SessionEvent
 endpoint, keys, kept = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 key, authorised = secret_key(keys / "publisher.key"), Authorised(keys / "authorised")
-with Publisher(endpoint, key=key, authorised=authorised, limits=RingLimits(messages=kept)) as publisher:
+with Publisher(endpoint, key=key, authorised=authorised, limits=RingLimits(messages=kept), linger_ms=20_000) as publisher:
     print("there", flush=True)
     for line in sys.stdin:
         if line == "end\\n":
@@ -79,14 +79,13 @@ class Sides:
             self._note(line_of(self._subscriber))
 
     def finish(self) -> None:
-        """The session ends, the subscriber with it, and then the publisher: what is on its way as it closes is lost."""
+        """The session ends, and the publisher with it, while much is still on its way."""
         assert self._publisher.stdin is not None
         assert self._subscriber.stdout is not None
         self._publisher.stdin.write("end\n")
-        self._publisher.stdin.flush()
+        self._publisher.stdin.close()
         for line in self._subscriber.stdout:
             self._note(line.strip())
-        self._publisher.stdin.close()
         assert (self._publisher.wait(PATIENCE_S), self._subscriber.wait(PATIENCE_S)) == (0, 0)
 
     def _note(self, line: str) -> None:
