@@ -32,12 +32,24 @@ class Transcribers(StrEnum):
     WHISPER = "whisper"
 
 
-def _listening() -> Settings:
+class Stores(StrEnum):
+    """Where the last minutes of a live session are."""
+
+    MEMORY = "memory"
+    DISK = "disk"
+
+
+def settings_of(*, listeners: bool, keep_in: Stores) -> Settings:
+    """The settings that the options stand for."""
     from deploy.settings import Settings
+    from stream.recording.ring import RingSettings
     from stream.timeline.settings import TimelineSettings
     from stream.timeline.time import NS_PER_SECOND
 
-    return Settings(timeline=TimelineSettings(listener_ns=LISTENER_S * NS_PER_SECOND))
+    return Settings(
+        timeline=TimelineSettings(listener_ns=LISTENER_S * NS_PER_SECOND) if listeners else TimelineSettings(),
+        ring=RingSettings(store=keep_in.value),
+    )
 
 
 def analyze(
@@ -64,6 +76,9 @@ def analyze(
         Path | None,
         typer.Option(help="Of a live session the last ten minutes, written on SIGUSR1 and at its end.", metavar="FILE.mcap"),
     ] = None,
+    keep_in: Annotated[
+        Stores, typer.Option(help="Where these ten minutes are meanwhile: disk where memory is dear.")
+    ] = Stores.MEMORY,
     publish: Annotated[
         list[str] | None,
         typer.Option(
@@ -133,7 +148,7 @@ def analyze(
                     model=model,
                     transcriber=transcriber.value,
                     session=session,
-                    settings=_listening() if listeners else None,
+                    settings=settings_of(listeners=listeners, keep_in=keep_in),
                     record=record,
                 )
             )

@@ -30,6 +30,7 @@ def write_page(content: ReportContent, media: PlayableMedia | None, target: Path
         beside = target.with_suffix(media.path.suffix)
         shutil.move(media.path, beside)
         address = quote(beside.name)
+    target.touch(mode=0o600)  # as a recording is: it may hold faces and words
     target.write_text(page(content, address), encoding="utf-8")
     return beside
 

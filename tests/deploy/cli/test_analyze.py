@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from cli_fakes import FakeInline, FakeSession
 
+from deploy.settings import Settings
 from stream.errors import OperatorError, SourceError
 from stream.prediction import Prediction, decode
 from stream.publishing.publisher import Publisher
 from stream.publishing.subscriber import Subscriber
 from stream.publishing.wire import Message, SessionEvent
+from stream.recording.ring import RingSettings
 
 Run = Callable[..., Any]
 
@@ -50,7 +52,9 @@ def test_without_a_terminal_there_are_no_control_codes(affectstream: Run, inline
 
 def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_path: Path) -> None:
     affectstream("analyze", "a.mp4", "--transcript", "a.vtt", "--segments", "lines", "--realtime", "--session", "x")
-    affectstream("analyze", "a.mp4", "--model", str(tmp_path), "--transcriber", "whisper", "--record", "a.mcap")
+    affectstream(
+        "analyze", "a.mp4", "--model", str(tmp_path), "--transcriber", "whisper", "--record", "a.mcap", "--keep-in", "disk"
+    )
     assert inline.asked == [
         {
             "source": "a.mp4",
@@ -61,7 +65,7 @@ def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_pa
             "model": None,
             "transcriber": "moonshine",
             "session": "x",
-            "settings": None,
+            "settings": Settings(),
             "record": None,
         },
         {
@@ -73,7 +77,7 @@ def test_options_reach_the_session(affectstream: Run, inline: FakeInline, tmp_pa
             "model": tmp_path,
             "transcriber": "whisper",
             "session": None,
-            "settings": None,
+            "settings": Settings(ring=RingSettings(store="disk")),
             "record": Path("a.mcap"),
         },
     ]

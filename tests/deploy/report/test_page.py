@@ -90,6 +90,7 @@ def test_small_media_are_inside_and_large_ones_beside(tmp_path: Path, monkeypatc
     (tmp_path / "media.mp4").write_bytes(b"12345")
     media = PlayableMedia(tmp_path / "media.mp4", "video/mp4")
     assert write_page(content(), media, tmp_path / "a.html") is None
+    assert (tmp_path / "a.html").stat().st_mode & 0o777 == 0o600
     assert data_of((tmp_path / "a.html").read_text())["media"] == "data:video/mp4;base64,MTIzNDU="
     monkeypatch.setattr(pages, "EMBEDDED_BYTES", 4)
     assert write_page(content(), media, tmp_path / "b c.html") == tmp_path / "b c.mp4"
