@@ -46,6 +46,8 @@ class _Asked:
         self.first_s: float | None = None
         self.sent_s: float | None = None
         self.attempts = 0
+        self.number: int | None = None
+        """Of the first request for what is asked for next: over a slow line its answer comes after the second was sent."""
         self.not_before_s = float("-inf")
 
 
@@ -113,13 +115,14 @@ class Following:
         asked.attempts += now_s - self._beat_s < ANSWER_S
         asked.sent_s = now_s
         self._number += 1
+        asked.number = asked.number or self._number
         return Request(request=self._number, after=asked.after, until=asked.until, latest=asked.latest, prefixes=asked.prefixes)
 
     def answer(self, answer: Page | Refusal, messages: list[Received], now_s: float) -> None:
         """An answer of the ROUTER."""
         asked = self._asked
-        if asked is None or answer.request != self._number:
-            return  # too late: it was asked for again
+        if asked is None or asked.number is None or not asked.number <= answer.request <= self._number:
+            return  # the answer to a request before has come since
         if isinstance(answer, Refusal):
             self.denied = self.denied or answer.refused == "denied"
             asked.not_before_s, asked.sent_s = now_s + 1.0, None
@@ -134,6 +137,7 @@ class Following:
         self._take_page(asked, answer, messages)
         if answer.more and answer.upto > asked.after:
             asked.after, asked.first_s, asked.sent_s, asked.attempts = answer.upto, now_s, None, 0
+            asked.number = None
             return
         if asked.cause is None and asked.prefixes == self._prefixes and answer.upto.publisher_epoch == self.known.epoch:
             self.known.covered = max(self.known.covered, answer.upto.global_sequence)

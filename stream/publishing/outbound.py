@@ -70,7 +70,7 @@ class Outbound:
         self._ring = ring
         self._last = last
         self._changed: dict[bytes, int] = {}
-        self._redacted_wanted = 0
+        self._redacted_wanted = False
         self._astray = False
         self._beats = 0
         self.xpub, self.router = context.socket(zmq.XPUB), context.socket(zmq.ROUTER)
@@ -215,7 +215,6 @@ class Outbound:
         redacted = meet(prefix, _REDACTED)
         if kind[0] == _UNSUBSCRIBE:  # also of those who have gone, without their name
             self.xpub.setsockopt(zmq.UNSUBSCRIBE, prefix)
-            self._redacted_wanted = max(0, self._redacted_wanted - redacted)
             return
         peer = self._listeners.of(frames[0])
         peer.subscriptions += 1
@@ -227,7 +226,8 @@ class Outbound:
             self._refused += 1
             return
         self.xpub.setsockopt(zmq.SUBSCRIBE, prefix)
-        self._redacted_wanted += redacted
+        # For good: an end names neither who nor whether it had begun, and would be a way to end it for others.
+        self._redacted_wanted |= redacted
         if meet(prefix, _HEARTBEAT):
             self._send_to_last_subscriber(self._heartbeat(0, {}))
         else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.publishing.following import Following
+from stream.publishing.following import ANSWER_S, Following
 from stream.publishing.known import Received
-from stream.publishing.replay import Page
+from stream.publishing.replay import Page, Request
 from stream.publishing.ring import Ring, RingLimits
 from stream.publishing.wire import Gap, Header, Heartbeat, Position
 
@@ -72,17 +72,24 @@ class Line:
         if not lost:
             self.following.take_heartbeat(beat, self.now_s)
 
-    def settle(self) -> None:
+    def settle(self, *, slow: bool = False) -> None:
         while (request := self.following.request(self.now_s)) is not None:
-            found = self.ring.select(request.after, request.until, tuple(p.encode() for p in request.prefixes))
-            page = Page(
-                request=request.request, upto=found.upto, more=found.more, lost=found.lost, missing=tuple(found.missing)
-            )
-            messages = []
-            for frames in [] if request.latest else found.entries:
-                epoch, number, sequence = self.place(frames)
-                messages.append(Received(frames[0], self.header(sequence, number, epoch), b"x"))
-            self.following.answer(page, messages, self.now_s)
+            if slow:  # it is asked for again before the answer is there, and answered twice
+                self.now_s += ANSWER_S
+                self.beat()
+                again = self.following.request(self.now_s)
+                self.answer(request)
+                request = again or request
+            self.answer(request)
+
+    def answer(self, request: Request) -> None:
+        found = self.ring.select(request.after, request.until, tuple(p.encode() for p in request.prefixes))
+        page = Page(request=request.request, upto=found.upto, more=found.more, lost=found.lost, missing=tuple(found.missing))
+        messages = []
+        for frames in [] if request.latest else found.entries:
+            epoch, number, sequence = self.place(frames)
+            messages.append(Received(frames[0], self.header(sequence, number, epoch), b"x"))
+        self.following.answer(page, messages, self.now_s)
 
     def place(self, frames: list[bytes]) -> tuple[int, int, int]:
         for epoch in self.ring._epochs:
@@ -92,10 +99,23 @@ class Line:
         raise AssertionError("not in the ring")
 
 
+def test_an_answer_that_comes_after_it_was_asked_for_again_counts() -> None:
+    line = Line(messages=10)
+    for lost in (False, True, False):
+        line.send(TOPICS[0], None, lost=lost)
+    first = line.following.request(line.now_s)
+    assert first is not None
+    line.now_s += ANSWER_S
+    line.beat()
+    assert line.following.request(line.now_s) is not None
+    line.answer(first)
+    assert [i.header.sequence for i in line.following.known.out if isinstance(i, Received)] == [1, 2, 3]
+
+
 steps = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(TOPICS), st.none() | st.integers(0, 3), st.booleans()),
-        st.sampled_from(["beat", "lost beat", "answer", "restart"]),
+        st.sampled_from(["beat", "lost beat", "answer", "slow answer", "restart"]),
     ),
     max_size=60,
 )
@@ -111,7 +131,7 @@ def run(line: Line, script: list[tuple[bytes, int | None, bool] | str]) -> None:
             line.restart()
             line.beat(first=True)
         else:
-            line.settle()
+            line.settle(slow=step == "slow answer")
     for _ in range(3):
         line.beat()
         line.settle()
