@@ -61,7 +61,7 @@ def subscribe(
             outlets.append(stack.enter_context(closing(Lsl())))
         for message in subscriber.messages():
             if isinstance(message, Gap):
-                terminal.print_notice(err, f"{message.count or 'unknown'} messages lost: {message.reason}")
+                view.lost(message)
                 continue
             if as_json and isinstance(message.body, Prediction):
                 lines.write(message.body)
