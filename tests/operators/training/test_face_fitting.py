@@ -50,7 +50,7 @@ def test_batches_hold_every_face_once_in_an_order_that_seed_and_epoch_give() -> 
     assert len({tuple(order) for order, _ in (first, next_epoch, other_seed)}) == 3
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3, 10, 84])
+@pytest.mark.parametrize("epochs", [1, 2, 3, 10, 84, 112])
 def test_each_cycle_ends_with_pictures_as_the_network_sees_them(epochs: int) -> None:
     places = [RECIPE.cycle(epoch, epochs) for epoch in range(epochs)]
     for cycle in RECIPE.cycles:
