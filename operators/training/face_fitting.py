@@ -79,10 +79,9 @@ class FaceRecipe(msgspec.Struct, frozen=True, kw_only=True):
         """The cycle of an epoch of so many, the epoch's number in it, and how many the cycle has."""
         first = 0
         for cycle in self.cycles:
-            if cycle is self.cycles[-1]:
-                end = epochs
-            else:  # the last one has an epoch at least, but where there is no other
-                end = min(round(cycle.until * epochs), max(epochs - 1, 1))
+            # The last one has an epoch at least, but where there is no other.
+            before = min(round(cycle.until * epochs), max(epochs - 1, 1))
+            end = epochs if cycle is self.cycles[-1] else before
             if epoch < end:
                 return cycle, epoch - first, end - first
             first = end
