@@ -141,6 +141,8 @@ class Following:
             return
         if asked.cause is None and asked.prefixes == self._prefixes and answer.upto.publisher_epoch == self.known.epoch:
             self.known.covered = max(self.known.covered, answer.upto.global_sequence)
+            if self.heartbeat is not None and self.heartbeat.publisher_epoch == self.known.epoch:
+                self._note_end(self.heartbeat)  # the one that says that it closes may have been what was asked upon
         self._close_gap(asked, "gone")
         self._enter_held(asked)
         self._finish()

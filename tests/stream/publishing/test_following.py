@@ -55,7 +55,7 @@ class Line:
             version=1, publisher_epoch=epoch or self.epoch, sequence=sequence, global_sequence=number, published="now"
         )
 
-    def beat(self, *, first: bool = False, lost: bool = False) -> None:
+    def beat(self, *, first: bool = False, lost: bool = False, closing: bool = False) -> None:
         self.beats += not first
         beat = Heartbeat(
             version=1,
@@ -66,6 +66,7 @@ class Line:
             interval_ms=300,
             topics={} if first else self.changed,
             previous=self.previous,
+            closing=closing,
         )
         if not first:
             self.changed = {}
@@ -97,6 +98,18 @@ class Line:
                 if slot.frames is frames:
                     return epoch.epoch, number, slot.sequence
         raise AssertionError("not in the ring")
+
+
+def test_a_publisher_that_closes_in_order_leaves_no_gap_though_it_has_no_log() -> None:
+    line = Line(messages=10)
+    for _ in range(3):
+        line.send(TOPICS[0], None, lost=False)
+    line.beat(closing=True)  # the first that is counted, upon which everything is asked for
+    line.settle()
+    line.restart(log=False)
+    line.beat(first=True)
+    line.settle()
+    assert not [item for item in line.following.known.out if isinstance(item, Gap)]
 
 
 def test_an_answer_that_comes_after_it_was_asked_for_again_counts() -> None:
