@@ -86,6 +86,16 @@ def test_a_wrong_key_and_a_missing_one_do_not_get_in(guarded: Guarded, name: str
         next(iter(subscriber))
 
 
+def test_a_publisher_that_has_not_the_key_expected_of_it_is_not_listened_to(guarded: Guarded) -> None:
+    guarded.publisher.publish(prediction(1))
+    with guarded.subscriber("alice", server="mallory") as subscriber:
+        with pytest.raises(PublishingError, match="refuses this key"):
+            next(iter(subscriber))
+        assert subscriber.position is None  # not so much as a heartbeat came
+    with guarded.subscriber("alice") as rightly:
+        assert next(iter(rightly)) == prediction(1)
+
+
 def test_a_key_that_is_revoked_loses_the_connection_it_has(guarded: Guarded) -> None:
     guarded.publisher.publish(prediction(1))
     with guarded.subscriber("alice") as revoked, guarded.subscriber("bob", redacted=True) as other:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from stream.prediction import Prediction, Result
 from stream.publishing import AsyncSubscriber, Gap, Position, Publisher, Subscriber
 from stream.publishing.wire import BEGINNING, SessionEvent
@@ -23,7 +25,7 @@ import sys
 from pathlib import Path
 from stream.prediction import Prediction, Result
 from stream.publishing import Publisher
-publisher = Publisher(sys.argv[1], log=Path(sys.argv[2]))
+publisher = Publisher(sys.argv[1], log=Path(sys.argv[2]) if sys.argv[2:] else None)
 print("there", flush=True)
 for line in sys.stdin:
     for n in range(*map(int, line.split())):
@@ -38,6 +40,19 @@ from stream.publishing import Gap, Subscriber
 with Subscriber(sys.argv[1], "s", until_ended=True, max_age=None) as subscriber:
     for item in subscriber:
         print("gap" if isinstance(item, Gap) else item.result.start_ns, flush=True)
+"""
+REMEMBER = """
+import os, sys
+from pathlib import Path
+import msgspec
+from stream.publishing import Gap, Position, Subscriber
+kept = Path(sys.argv[2])
+since = msgspec.json.decode(kept.read_bytes(), type=Position)
+with Subscriber(sys.argv[1], "s", until_ended=True, max_age=None, since=since) as subscriber:
+    for item in subscriber.messages():
+        print("gap" if isinstance(item, Gap) else item.header.global_sequence, flush=True)
+        kept.with_suffix(".new").write_bytes(msgspec.json.encode(subscriber.position))
+        os.replace(kept.with_suffix(".new"), kept)
 """
 
 
@@ -111,6 +126,52 @@ def test_a_subscriber_goes_on_from_the_position_that_it_kept() -> None:
         end(publisher)
         with Subscriber(publisher.endpoint, "s", PATIENCE_S, since=position, until_ended=True) as after:
             assert [p.result.start_ns for p in after if isinstance(p, Prediction)] == [7, 8, 9]
+
+
+def test_a_subscriber_that_is_killed_goes_on_from_the_position_on_its_disk(tmp_path: Path) -> None:
+    kept = tmp_path / "position"
+    kept.write_bytes(msgspec.json.encode(BEGINNING))
+    sent, handled = 0, set[int]()
+    with Publisher(ANY_PORT) as publisher:
+        for handled_before_it_is_killed in (1, 40, 3, 200):
+            for _ in range(500):
+                sent = publisher.publish(prediction(sent)).global_sequence
+            position = msgspec.json.decode(kept.read_bytes(), type=Position)
+            with process(REMEMBER, publisher.endpoint, str(kept)) as receiver:
+                numbers = [line(receiver) for _ in range(handled_before_it_is_killed)]
+                receiver.kill()
+                out, _ = receiver.communicate(timeout=PATIENCE_S)
+            numbers += out.split()
+            # From the first after what was kept, without a hole: what came twice came after the kept position.
+            assert numbers == [str(position.global_sequence + 1 + n) for n in range(len(numbers))]
+            handled.update(map(int, numbers))
+            assert msgspec.json.decode(kept.read_bytes(), type=Position).global_sequence <= max(handled)
+        end(publisher)
+        position = msgspec.json.decode(kept.read_bytes(), type=Position)
+        with process(REMEMBER, publisher.endpoint, str(kept)) as receiver:
+            out, _ = receiver.communicate(timeout=PATIENCE_S)
+    assert out.split() == [str(n) for n in range(position.global_sequence + 1, sent + 2)]
+    assert handled | set(map(int, out.split())) == set(range(1, sent + 2))
+
+
+def test_what_a_publisher_without_a_log_took_with_it_is_a_gap_that_nobody_can_count() -> None:
+    endpoint = free_endpoint()
+    with process(PUBLISH, endpoint) as first, Subscriber(endpoint, "s", PATIENCE_S, since=BEGINNING) as subscriber:
+        assert line(first) == "there"
+        messages = subscriber.messages()
+        tell(first, 0, 50)
+        before = [next(messages) for _ in range(50)]
+        first.kill()
+        first.wait()
+        with process(PUBLISH, endpoint) as second:
+            assert line(second) == "there"
+            tell(second, 50, 100)
+            gap, *after = [next(messages) for _ in range(51)]
+    assert [m.body.result.start_ns for m in (*before, *after)] == list(range(100))
+    first_epoch, second_epoch = before[0].header.publisher_epoch, after[0].header.publisher_epoch
+    assert first_epoch < second_epoch
+    assert gap == Gap(publisher_epoch=first_epoch, topic=None, first=51, last=None, reason="epoch")
+    assert (gap.count, subscriber.lost) == (None, 0)
 
 
 def test_a_subscriber_that_was_stopped_has_everything() -> None:
