@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -148,12 +149,18 @@ def _last_states(results: Mapping[Key, Result]) -> list[Result]:
 
 def _pairs(old: Sequence[Result], new: Sequence[Result]) -> Iterator[tuple[Result, Result]]:
     """Those that begin together, then of the others those that overlap the most; each is in one pair at most."""
-    overlaps = [
-        (before.start_ns == after.start_ns, _overlap_ns(before, after), i, k)
-        for i, before in enumerate(old)
-        for k, after in enumerate(new)
-        if before.lane == after.lane and (before.start_ns == after.start_ns or _overlap_ns(before, after) > 0)
-    ]
+    starts = [(result.lane, result.start_ns) for result in new]
+    overlaps = []
+    for i, before in enumerate(old):
+        # Both are in order of start: those around it, not all, or hours of segments would take minutes.
+        k = bisect_left(starts, (before.lane, before.start_ns))
+        while k > 0 and starts[k - 1][0] == before.lane and new[k - 1].end_ns > before.start_ns:
+            k -= 1
+        while k < len(new) and starts[k] <= (before.lane, max(before.start_ns, before.end_ns - 1)):
+            overlap_ns = _overlap_ns(before, new[k])
+            if before.start_ns == new[k].start_ns or overlap_ns > 0:
+                overlaps.append((before.start_ns == new[k].start_ns, overlap_ns, i, k))
+            k += 1
     taken_old, taken_new = set[int](), set[int]()
     for _, _, i, k in sorted(overlaps, key=lambda each: (not each[0], -each[1], each[2], each[3])):
         if i not in taken_old and k not in taken_new:

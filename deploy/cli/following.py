@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.sessions_table import Sessions, heard, missed, sessions_table
+from deploy.cli.sessions_table import MOST_SESSIONS, Sessions, heard, missed, sessions_table
 from deploy.cli.summary import figures_of, print_summary
 from deploy.cli.terminal import print_notice, printable
 from deploy.cli.view import PredictionView
@@ -91,6 +91,8 @@ class SessionsView:
             console.print(Rule(Text(printable(session), style="bold"), align="left", style="dim"))
             if session not in self._views:
                 self._views[session] = PredictionView(console, None)
+                if len(self._views) > MOST_SESSIONS:  # one that never told its end
+                    del self._views[next(iter(self._views))]
             self._shown = session
         return self._views[session]
 
