@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from operators.encoders.adapters import SHAPES, DenseName, TextAdapters
+from operators.encoders.row_shapes import FEWEST_ROWS, filled_rows
 
-FEWEST_ROWS = 8
-"""Fewer tokens are filled up: a product of fewer than 4 rows is computed in another order."""
 _PROBED_ROWS = 200
 
 
@@ -121,7 +120,7 @@ class PackedMiniLM:
     def __call__(self, texts: Sequence[Sequence[int]]) -> list[Tensor]:
         """Embeddings float32 (384,), one a text (token ids, at least one each): the mean over its tokens, of length 1."""
         lengths = [len(text) for text in texts]
-        filling = max(0, FEWEST_ROWS - sum(lengths))
+        filling = filled_rows(sum(lengths)) - sum(lengths)
         if filling:
             texts, lengths = [*texts, [0] * filling], [*lengths, filling]
         x = run(self.layers, self.embedded(texts), lengths)

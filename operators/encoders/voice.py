@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from operators.encoders.prosody import PROSODY_DIM
+from operators.encoders.row_shapes import filled_rows
 from operators.encoders.speech import LAYERS_DIM
 
 REDUCED: Final = 96
@@ -54,8 +55,9 @@ class VoicePooling(nn.Module):
 
     def forward(self, layers: Tensor, prosody: Tensor) -> Tensor:
         """Feature float32 (d,) of an utterance: its blocks of inner states float32 (t, 1152) and its prosody (62,)."""
-        heard = torch.ones(1, len(layers), dtype=torch.bool, device=layers.device)
-        return self.pool(self.reduce(layers)[None], self.standardise(prosody)[None], heard)[0]
+        heard = torch.arange(filled_rows(len(layers)), device=layers.device) < len(layers)
+        filled = functional.pad(layers, (0, 0, 0, len(heard) - len(layers)))
+        return self.pool(self.reduce(filled)[None], self.standardise(prosody)[None], heard[None])[0]
 
     def reduce(self, layers: Tensor) -> Tensor:
         """Blocks (..., 1152) by their principal components (..., 96)."""

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.encoders import minilm, voice
+from operators.encoders.minilm import PackedMiniLM
+from operators.encoders.prosody import PROSODY_DIM
+from operators.encoders.row_shapes import FEWEST_ROWS, filled_rows
+from operators.encoders.speech import LAYERS_DIM
+from operators.encoders.voice import VoicePooling
+from operators.packaged_weights import MINILM, verified_folder
+
+
+@given(st.integers(0, 4096))
+def test_a_little_is_filled_up_and_what_is_full_stays(rows: int) -> None:
+    filled = filled_rows(rows)
+    assert rows <= filled <= max(FEWEST_ROWS, rows + max(FEWEST_ROWS - 1, rows // 8))
+    assert filled_rows(filled) == filled
+
+
+def test_few_numbers_of_rows_are_left() -> None:
+    assert len({filled_rows(rows) for rows in range(513)}) == 32
+
+
+@torch.inference_mode()
+def test_texts_of_all_lengths_reach_the_layers_in_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = PackedMiniLM(verified_folder(MINILM), torch.device("cpu"))
+    seen: set[int] = set()
+
+    def noted(layers: object, x: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+        assert sum(lengths) == len(x)
+        seen.add(len(x))
+        return x
+
+    monkeypatch.setattr(minilm, "run", noted)
+    for length in range(1, 300):
+        assert len(network([[7] * length, [8]])) == 2
+    assert seen == {filled_rows(length) for length in range(2, 301)}
+
+
+@torch.inference_mode()
+def test_utterances_of_all_lengths_reach_the_voice_in_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pooling = VoicePooling().eval()
+    seen: set[int] = set()
+    reduce = voice.VoicePooling.reduce
+
+    def noted(self: VoicePooling, layers: torch.Tensor) -> torch.Tensor:
+        seen.add(len(layers))
+        return reduce(self, layers)
+
+    monkeypatch.setattr(voice.VoicePooling, "reduce", noted)
+    for length in range(1, 160):
+        pooling(torch.ones(length, LAYERS_DIM), torch.zeros(PROSODY_DIM))
+    assert seen == {filled_rows(length) for length in range(1, 160)}
