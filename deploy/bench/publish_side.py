@@ -18,6 +18,7 @@ import numpy as np
 import zmq
 
 from stream.prediction import ModalityReport, ModelIdentity, Prediction, Result, SentimentEstimate, Transcript, decode, encode
+from stream.publishing.accounts import PeerLimits
 from stream.publishing.keys import Authorised, public_key, secret_key
 from stream.publishing.publisher import Publisher
 from stream.publishing.subscriber import Subscriber
@@ -84,6 +85,7 @@ class _OwnOut:
             log=None if side.log is None else Path(side.log),
             key=None if keys is None else secret_key(keys / "publisher.key"),
             authorised=None if keys is None else Authorised(keys / "authorised"),
+            peers=PeerLimits(connections_per_key=1_024),  # all subscribers have one key
         )
         self.endpoint = self.publisher.endpoint
         self.send = self.publisher.publish

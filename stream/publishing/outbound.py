@@ -36,8 +36,9 @@ REMEMBERED = 1_024
 """Topics whose last message is kept for those who join late; the least recent goes first."""
 LONGEST_SUBSCRIPTION = 1_024
 """Bytes of a subscriber's request; who sends a longer one is disconnected."""
-MOST_SUBSCRIPTIONS = 256
-"""Of one connection; who wants more is disconnected."""
+PAGES = 4
+"""Requests and answers of one connection on their way: it has one under way, and asks again after a while. Of answers that
+are not taken each is a megabyte, and the frames of one go all or not at all."""
 SUBSCRIPTIONS_PER_TURN = 64
 """Before new messages go out again."""
 REQUESTS_PER_TURN = 8
@@ -83,8 +84,8 @@ class Outbound:
             access.secure(bound)
         self.xpub.set_hwm(OUTSTANDING)
         self.xpub.setsockopt(zmq.XPUB_MANUAL, 1)
-        self.router.set_hwm(32)  # pages
-        self._listeners, self._askers = Peers(self.xpub), Peers(self.router)
+        self.router.set_hwm(PAGES)
+        self._listeners, self._askers = Peers(self.xpub, access), Peers(self.router, access)
 
     def identify(self, epoch: int, previous: Position | None, replay: dict[str, int]) -> None:
         """What the heartbeats say of this publisher."""
@@ -160,8 +161,9 @@ class Outbound:
             return
         for peers in (self._listeners, self._askers):
             for peer in peers:
-                # Who may read the redacted ones alone by now may have subscribed to more: it connects and is asked anew.
-                if peer.user and self._access.read_of(peer) != "full":
+                # Who may read the redacted ones alone by now may have subscribed to more, and whose a connection is that has
+                # said nothing is not known: it connects and is asked anew.
+                if self._access.read_of(peer) != "full":
                     peers.close(peer)
 
     def close(self) -> None:
@@ -206,21 +208,19 @@ class Outbound:
             # somebody else: until nothing waits any more none is granted, and who asked connects and asks anew.
             self._refused += 1
             self._astray = True
-            self._listeners.close(self._listeners.of(frames[0]))
+            self._listeners.end(frames[0])
             return
         if self._astray:
             if kind[0] == _SUBSCRIBE:
-                self._listeners.close(self._listeners.of(frames[0]))
+                self._listeners.end(frames[0])
             return
         redacted = meet(prefix, _REDACTED)
         if kind[0] == _UNSUBSCRIBE:  # also of those who have gone, without their name
+            self._listeners.unsubscribe(frames[0], prefix)
             self.xpub.setsockopt(zmq.UNSUBSCRIBE, prefix)
             return
-        peer = self._listeners.of(frames[0])
-        peer.subscriptions += 1
-        if peer.subscriptions > MOST_SUBSCRIPTIONS:
-            self._refused += 1
-            self._listeners.close(peer)
+        peer = self._listeners.subscribe(frames[0], prefix)
+        if peer is None:
             return
         if not may_read(self._access.read_of(peer), prefix):
             self._refused += 1
@@ -262,13 +262,15 @@ class Outbound:
             self._refused += 1
             return
         peer = self._askers.of(frames[1])
+        if peer is None or peer.account is None:
+            return
         answer: list[bytes]
         prefixes = tuple(prefix.encode(errors="replace") for prefix in request.prefixes)
         read = self._access.read_of(peer)
         if not all(may_read(read, prefix) for prefix in prefixes):
             self._refused += 1
             answer = [msgspec.json.encode(Refusal(request=request.request, refused="denied"))]
-        elif not peer.may_ask(time.monotonic()):
+        elif not peer.account.may_ask(time.monotonic()):
             self._refused += 1
             answer = [msgspec.json.encode(Refusal(request=request.request, refused="later"))]
         else:

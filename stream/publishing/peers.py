@@ -11,6 +11,7 @@ import array
 import contextlib
 import fcntl
 import os
+import resource
 import socket
 import struct
 import termios
@@ -19,10 +20,9 @@ from collections.abc import Iterator
 import zmq
 from zmq.utils import z85
 
+from stream.publishing.accounts import Account, PeerLimits
 from stream.publishing.keys import Authorised, Read, SecretKey
 
-REQUESTS_PER_S, REQUESTS_AT_ONCE = 200.0, 100.0
-"""Replay requests of one connection; who makes more is told to come later."""
 _ZAP_VERSION = b"1.0"
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 _EVENTS = (
@@ -37,48 +37,67 @@ _EVENTS = (
 class Peer:
     """One connection. `user` is its public key in Z85, empty where no keys are asked for."""
 
-    __slots__ = ("allowance", "asked_s", "descriptor", "subscriptions", "user")
+    __slots__ = ("account", "descriptor", "prefixes", "user")
 
-    def __init__(self, descriptor: int, user: str) -> None:
+    def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.user = user
-        self.subscriptions = 0
-        self.allowance = 0.0
-        """Replay requests that it may still make at `asked_s`."""
-        self.asked_s = float("-inf")
-
-    def may_ask(self, now_s: float) -> bool:
-        """Whether it may make one more replay request now; that one is counted."""
-        self.allowance = min(REQUESTS_AT_ONCE, self.allowance + (now_s - self.asked_s) * REQUESTS_PER_S)
-        self.asked_s = now_s
-        if self.allowance < 1:
-            return False
-        self.allowance -= 1
-        return True
+        self.user = ""
+        self.account: Account | None = None
+        """Whose limits it is counted to; None until it has said something, since ZeroMQ tells no sooner whose it is."""
+        self.prefixes: set[bytes] = set()
 
 
 class Peers:
-    """The connections of one bound socket."""
+    """The connections of one bound socket, each counted to its account."""
 
-    def __init__(self, bound: zmq.Socket[bytes]) -> None:
+    def __init__(self, bound: zmq.Socket[bytes], access: Access) -> None:
         self.refused = 0
-        """Connections that did not get in."""
+        """Connections that did not get in, or had to go since there were too many."""
         self.monitor = bound.get_monitor_socket(_EVENTS)
         self._bound = bound
+        self._access = access
         self._peers: dict[int, Peer] = {}
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(list(self._peers.values()))
 
-    def of(self, frame: zmq.Frame) -> Peer:
-        """Whose frame it is. Told apart by descriptor; the monitor has told by now whether that is still the same one."""
+    def of(self, frame: zmq.Frame) -> Peer | None:
+        """Whose frame it is; None where the connection is gone, or ends now since its key has too many.
+
+        Told apart by descriptor; the monitor has told by now whether that is still the same one.
+        """
         self.update()
-        descriptor = int(frame.get(zmq.SRCFD))
-        if descriptor not in self._peers:
-            self._peers[descriptor] = Peer(descriptor, _user_of(frame))
-        peer = self._peers[descriptor]
-        peer.user = peer.user or _user_of(frame)
+        try:
+            peer = self._peers.get(int(frame.get(zmq.SRCFD)))
+        except zmq.ZMQError:  # what is said for one that has gone has no descriptor
+            return None
+        if peer is not None and peer.account is None:
+            peer.user = _user_of(frame)
+            peer.account = self._access.account_of(peer.user)
+            peer.account.connections += 1
+            self._access.silent.pop(peer, None)
+            if peer.account.is_over:
+                self.refuse(peer)
+                return None
         return peer
+
+    def subscribe(self, frame: zmq.Frame, prefix: bytes) -> Peer | None:
+        """Who asks for a subscription, which is counted; None as in `of`, or where its key has too many."""
+        peer = self.of(frame)
+        if peer is not None and peer.account is not None and prefix not in peer.prefixes:
+            peer.prefixes.add(prefix)
+            peer.account.subscriptions += 1
+            if peer.account.is_over:
+                self.refuse(peer)
+                return None
+        return peer
+
+    def unsubscribe(self, frame: zmq.Frame, prefix: bytes) -> None:
+        """A subscription that counts no more, where it was one."""
+        peer = self.of(frame)
+        if peer is not None and peer.account is not None and prefix in peer.prefixes:
+            peer.prefixes.remove(prefix)
+            peer.account.subscriptions -= 1
 
     def update(self) -> None:
         """Takes what the monitor has told."""
@@ -89,18 +108,32 @@ class Peers:
                 return
             kind, value = struct.unpack("=Hi", event[:6]) if len(event) >= 6 else (0, 0)
             if kind in (zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED):
-                self._peers.pop(value, None)
+                self._forget(value)
                 if kind == zmq.EVENT_ACCEPTED:
-                    self._peers[value] = Peer(value, "")
+                    peer = self._peers[value] = Peer(value)
+                    self._access.silent[peer] = self
+                    self._access.connections += 1
+                    self._access.make_room()
             else:
                 self.refused += 1
+
+    def end(self, frame: zmq.Frame) -> None:
+        """Ends the connection that a frame came by."""
+        peer = self.of(frame)
+        if peer is not None:
+            self.close(peer)
+
+    def refuse(self, peer: Peer) -> None:
+        """Ends a connection, and counts that."""
+        self.refused += 1
+        self.close(peer)
 
     def close(self, peer: Peer) -> None:
         """Ends a connection. It may come again, and is then looked at anew."""
         # A copy of the descriptor stays what it is while it is looked at, whatever ZeroMQ does meanwhile.
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(peer.descriptor)) as connection:
             connection.shutdown(socket.SHUT_RDWR)
-        self._peers.pop(peer.descriptor, None)
+        self._forget(peer.descriptor)
 
     def unsent(self) -> int:
         """Bytes that the system still holds for those connected: on the way to their machines, or lost on it."""
@@ -111,13 +144,36 @@ class Peers:
         self._bound.disable_monitor()
         self.monitor.close(linger=0)
 
+    def _forget(self, descriptor: int) -> None:
+        peer = self._peers.pop(descriptor, None)
+        if peer is None:
+            return
+        self._access.connections -= 1
+        self._access.silent.pop(peer, None)
+        if peer.account is not None:
+            peer.account.connections -= 1
+            peer.account.subscriptions -= len(peer.prefixes)
+
 
 class Access:
-    """Who may read what. Without keys everybody may read everything; with them ZeroMQ asks here about each connection."""
+    """Who may read what, and how much. Without keys everybody may read everything; with them ZeroMQ asks about each."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], key: SecretKey | None, authorised: Authorised | None) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        key: SecretKey | None,
+        authorised: Authorised | None,
+        limits: PeerLimits | None = None,
+    ) -> None:
+        self.limits = limits or PeerLimits()
+        self.connections = 0
+        """Of all sockets."""
+        self.silent: dict[Peer, Peers] = {}
+        """Connections that have said nothing yet, the oldest first."""
+        self._most = min(self.limits.connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._key = key
         self._authorised = authorised
+        self._accounts: dict[str, Account] = {}
         self.questions: zmq.Socket[bytes] | None = None
         if authorised is not None:
             self.questions = context.socket(zmq.ROUTER)
@@ -150,9 +206,27 @@ class Access:
         """What a connection may read at this moment."""
         return "full" if self._authorised is None else self._authorised.read_of(peer.user)
 
+    def account_of(self, user: str) -> Account:
+        """What a key has of its limits, also after all its connections have gone; an account of its own without a key."""
+        if not user:
+            return Account(self.limits)
+        return self._accounts.setdefault(user, Account(self.limits))
+
+    def make_room(self) -> None:
+        """Ends the connection that has said nothing for longest, where there are too many; that may be the newest."""
+        # Nobody can keep others out so: who says something has a key, and that has a limit of its own.
+        if self.connections > self._most and self.silent:
+            peer, peers = next(iter(self.silent.items()))
+            peers.refuse(peer)
+
     def reload(self) -> bool:
         """Looks whether the keys have changed; whether they had."""
-        return self._authorised is not None and self._authorised.reload()
+        if self._authorised is None or not self._authorised.reload():
+            return False
+        left = (user for user, account in self._accounts.items() if not account.connections)
+        for user in [user for user in left if self._authorised.read_of(user) is None]:
+            del self._accounts[user]
+        return True
 
     def close(self) -> None:
         """Answers no more."""

@@ -16,6 +16,7 @@ import zmq
 
 from stream.errors import EndpointError, PublishingError
 from stream.prediction import Prediction
+from stream.publishing.accounts import PeerLimits
 from stream.publishing.endpoint import bind, bind_replay
 from stream.publishing.keys import Authorised, SecretKey
 from stream.publishing.log import Log, Logged, Segment, Started
@@ -50,8 +51,8 @@ class Publisher:
     A subscriber that joins late first gets the newest message of what it subscribes to; what it misses it may ask for.
     `log`: a folder in which everything is written before it is sent, so that a new publisher goes on where this one
     ended. `key` and `authorised`: who connects has to show one of those keys; without them an address that other machines
-    reach is refused, unless `insecure`. Raises `EndpointError` where an address is taken or refused, `PublishingError`
-    where the log is in use.
+    reach is refused, unless `insecure`. `limits`: of what is kept; `peers`: of what those who connect may have. Raises
+    `EndpointError` where an address is taken or refused, `PublishingError` where the log is in use.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Publisher:
         authorised: Authorised | None = None,
         insecure: bool = False,
         limits: RingLimits | None = None,
+        peers: PeerLimits | None = None,
         linger_ms: int = 1_000,
     ) -> None:
         if (key is None) != (authorised is None):
@@ -95,7 +97,7 @@ class Publisher:
         try:
             if self._log is not None:
                 self._log.append([Started(self.epoch, previous)])
-            self._access = Access(self._context, key, authorised)
+            self._access = Access(self._context, key, authorised, peers)
             self._outbound = Outbound(self._context, self._access, self._ring, last, linger_ms=linger_ms)
             beyond = insecure or key is not None
             self.endpoints = tuple(

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from stream.errors import EndpointError, InputError, PublishingError
 from stream.prediction import Prediction, Result, Transcript
+from stream.publishing.accounts import PeerLimits
 from stream.publishing.keys import Authorised, PublicKey, SecretKey, new_key, public_key, secret_key
-from stream.publishing.outbound import MOST_SUBSCRIPTIONS
 from stream.publishing.publisher import Publisher
 from stream.publishing.subscriber import Subscriber
 from stream.publishing.topics import may_read
@@ -123,7 +123,7 @@ def test_who_subscribes_to_too_much_is_disconnected() -> None:
     with Publisher("tcp://127.0.0.1:*") as publisher, zmq.Context() as context, context.socket(zmq.SUB) as greedy:
         greedy.linger = 0
         monitor = greedy.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        for number in range(MOST_SUBSCRIPTIONS + 1):
+        for number in range(PeerLimits().subscriptions + 1):
             greedy.subscribe(f"session/{number}")
         greedy.connect(publisher.endpoint)
         assert monitor.poll(1_000 * PATIENCE_S)
