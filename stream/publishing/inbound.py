@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 import zmq
 
-from stream.errors import PublishingError
 from stream.publishing.endpoint import refused, replay_endpoint
+from stream.publishing.handshakes import FAILED, refusal
 from stream.publishing.keys import PublicKey, SecretKey
 from stream.publishing.replay import Request
 from stream.publishing.wire import LARGEST_FRAME
@@ -20,9 +20,6 @@ OUTSTANDING = 1_000
 SOCKET_BUFFER = 256 << 10
 """Bytes in the system's buffer, for the same reason as the publisher's."""
 DEAD_AFTER_MS = 3_000
-_HANDSHAKE_FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-HANDSHAKES = 5
-"""Failures in a row after which a publisher that says nothing of why (a wrong key of its own, no publisher) is told."""
 
 
 class Arrived(NamedTuple):
@@ -50,7 +47,7 @@ class Inbound:
         self._replay_address: str | None = None
         self._sub = self._socket(zmq.SUB)
         self._sub.rcvtimeo = turn_ms
-        self._monitor = self._sub.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _HANDSHAKE_FAILED)
+        self._monitor = self._sub.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | FAILED)
         for prefix in prefixes:
             self._sub.subscribe(prefix)
         self._poller = zmq.Poller()
@@ -137,12 +134,7 @@ class Inbound:
             again, self.is_connected = self.is_connected, True
             return again
         self._failures += 1
-        mismatch = kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
-        if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH or mismatch or self._failures >= HANDSHAKES:
-            raise PublishingError(
-                f"publisher on {self._endpoint}",
-                found="it refuses this key" if self._keys else "it asks for a key",
-                expected="a key in its folder of authorised keys",
-                fix="affectstream keys new NAME makes one",
-            )
+        error = refusal(self._endpoint, kind, value, self._failures, keys=self._keys is not None)
+        if error is not None:
+            raise error
         return False

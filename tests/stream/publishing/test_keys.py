@@ -79,21 +79,31 @@ def test_a_redacted_key_reads_no_words_and_nothing_more_by_asking(guarded: Guard
         next(iter(subscriber))
 
 
-@pytest.mark.parametrize("name", ["mallory", None])
-def test_a_wrong_key_and_a_missing_one_do_not_get_in(guarded: Guarded, name: str | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"), [("mallory", "refuses this subscriber's key.* NAME.pub"), (None, "asks for a key|if it asks for keys")]
+)
+def test_a_wrong_key_and_a_missing_one_do_not_get_in(guarded: Guarded, name: str | None, told: str) -> None:
     guarded.publisher.publish(prediction(1))
-    with guarded.subscriber(name) as subscriber, pytest.raises(PublishingError, match=r"refuses this key|asks for a key"):
+    with guarded.subscriber(name) as subscriber, pytest.raises(PublishingError, match=told):
         next(iter(subscriber))
 
 
 def test_a_publisher_that_has_not_the_key_expected_of_it_is_not_listened_to(guarded: Guarded) -> None:
     guarded.publisher.publish(prediction(1))
     with guarded.subscriber("alice", server="mallory") as subscriber:
-        with pytest.raises(PublishingError, match="refuses this key"):
+        with pytest.raises(PublishingError, match=r"without a word.* the key given for it .* own key it has not looked at"):
             next(iter(subscriber))
         assert subscriber.position is None  # not so much as a heartbeat came
     with guarded.subscriber("alice") as rightly:
         assert next(iter(rightly)) == prediction(1)
+
+
+def test_keys_for_a_publisher_that_asks_for_none_are_too_many(guarded: Guarded) -> None:
+    alice, publisher = secret_key(guarded.folder / "alice.key"), public_key(guarded.folder / "publisher.pub")
+    with Publisher("tcp://127.0.0.1:*") as open_one:
+        with Subscriber(open_one.endpoint, timeout=PATIENCE_S, key=alice, publisher_key=publisher) as subscriber:
+            with pytest.raises(PublishingError, match="asks for no key"):
+                next(iter(subscriber))
 
 
 def test_a_key_that_is_revoked_loses_the_connection_it_has(guarded: Guarded) -> None:
@@ -103,7 +113,7 @@ def test_a_key_that_is_revoked_loses_the_connection_it_has(guarded: Guarded) -> 
         assert next(items) == prediction(1)
         assert not isinstance(next(others), Gap)
         (guarded.authorised / "alice.pub").unlink()
-        with pytest.raises(PublishingError, match="refuses this key"):
+        with pytest.raises(PublishingError, match="refuses this subscriber's key"):
             next(items)
         guarded.publisher.publish(prediction(2))
         follows = next(others)
