@@ -74,8 +74,12 @@ class SessionsView:
     def lost(self, gap: Gap) -> None:
         """Tells what was missed: on `err`, or above the table where that is on the same screen."""
         self._update(missed(self._sessions, gap))
+        self.notice(f"{gap.count or 'unknown'} messages lost: {gap.reason}")
+
+    def notice(self, line: str) -> None:
+        """One line for people, in the same place."""
         console = self._console if self._live is not None and self._err.is_terminal else None
-        print_notice(console or self._err, f"{gap.count or 'unknown'} messages lost: {gap.reason}")
+        print_notice(console or self._err, line)
 
     def _update(self, sessions: Sessions) -> None:
         self._stop_waiting()

@@ -1,17 +1,22 @@
-"""Predictions handed on by `affectstream subscribe`: OSC datagrams, a webhook under a condition, Lab Streaming Layer."""
+"""Predictions handed on by `affectstream subscribe`: OSC datagrams, a webhook under a condition, Lab Streaming Layer.
+
+An outlet that fails is told of, once, and holds nothing else up: neither the other outlets nor what is shown.
+"""
 
 from __future__ import annotations
 
+import http.client
 import math
 import queue
 import re
 import socket
 import struct
 import threading
-import urllib.error
 import urllib.request
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,6 +29,8 @@ EMOTIONS = ("neutral", "joy", "sadness", "anger", "surprise", "fear", "disgust")
 WEBHOOK_QUEUED = 64
 """Alerts that wait for a slow server; more are let go, and counted."""
 WEBHOOK_TIMEOUT_S = 5.0
+LSL_ENDED = 16
+"""Outlets of sessions that have ended, a few threads each; a recorder that reads late has that many sessions' time."""
 _WHEN = re.compile(r"\s*([a-z]+)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)(?:\s+for\s+(\d+(?:\.\d+)?)\s*s)?\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda a, b: a > b,
@@ -82,24 +89,102 @@ class Condition:
         self._fired.discard(session)
 
 
-class Webhook:
-    """POSTs predictions as JSON from a thread of its own; `failed` counts those that no server took."""
+class Outlet(Protocol):
+    """Where predictions are handed on to. Its methods raise nothing."""
 
-    def __init__(self, url: str) -> None:
-        if not url.startswith(("http://", "https://")):
+    @property
+    def failures(self) -> Failures:
+        """What it could not hand on."""
+
+    def send(self, prediction: Prediction) -> None:
+        """Hands one on; never waits."""
+
+    def forget(self, session: str) -> None:
+        """The session has ended."""
+
+    def close(self) -> None:
+        """Hands on no more."""
+
+
+class Failures:
+    """What an outlet could not hand on: how often, and why the first time. `name` is for people."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+        self.first: str | None = None
+
+    def add(self, why: object) -> None:
+        """One more."""
+        self.first = self.first or str(why) or type(why).__name__
+        self.count += 1
+
+
+class Outlets:
+    """All outlets of a subscription; use as a context manager. `tell` gets one line when one fails for the first time."""
+
+    def __init__(self, outlets: Sequence[Outlet], tell: Callable[[str], None]) -> None:
+        self._outlets = outlets
+        self._tell = tell
+        self._told: set[str] = set()
+
+    def __enter__(self) -> Outlets:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for outlet in self._outlets:
+            outlet.close()
+        self._tell_failures()
+
+    def send(self, prediction: Prediction) -> None:
+        """Hands a prediction to each."""
+        for outlet in self._outlets:
+            outlet.send(prediction)
+        self._tell_failures()
+
+    def forget(self, session: str) -> None:
+        """The session has ended."""
+        for outlet in self._outlets:
+            outlet.forget(session)
+        self._tell_failures()
+
+    def _tell_failures(self) -> None:
+        for failures in (outlet.failures for outlet in self._outlets):
+            if failures.count and failures.name not in self._told:
+                self._told.add(failures.name)
+                self._tell(f"{failures.name}: {failures.first}; what it can't take is left out, and told no more")
+
+
+class Webhook:
+    """POSTs the predictions with which `condition` comes true as JSON, from a thread of its own. Raises `InputError`."""
+
+    def __init__(self, url: str, condition: Condition) -> None:
+        try:
+            parts = urlsplit(url)
+            fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            fits = False
+        if not fits:
             raise InputError("webhook", found=repr(url), expected="an http or https URL")
-        self.failed = 0
+        self.failures = Failures(f"webhook {parts.scheme}://{parts.netloc.rpartition('@')[2]}")  # the rest may hold secrets
+        self._condition = condition
         self._url = url
         self._queue: queue.Queue[bytes | None] = queue.Queue(WEBHOOK_QUEUED)
         self._thread = threading.Thread(target=self._post_all, name="webhook", daemon=True)
         self._thread.start()
 
     def send(self, prediction: Prediction) -> None:
-        """Hands one over; never waits."""
+        """Hands one over where it makes the condition true."""
+        if not self._condition.holds(prediction):
+            return
         try:
             self._queue.put_nowait(msgspec.json.encode(prediction))
         except queue.Full:
-            self.failed += 1
+            self.failures.add(f"{WEBHOOK_QUEUED} alerts wait for an answer")
+
+    def forget(self, session: str) -> None:
+        """The condition begins anew with the next of that name."""
+        self._condition.forget(session)
 
     def close(self) -> None:
         """Waits for what is under way, for as long as one answer may take."""
@@ -111,11 +196,11 @@ class Webhook:
 
     def _post_all(self) -> None:
         while (body := self._queue.get()) is not None:
-            request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
             try:
+                request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
                 urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_S).close()
-            except (urllib.error.URLError, OSError):
-                self.failed += 1
+            except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a redirect to no address
+                self.failures.add(error)
 
 
 class Osc:
@@ -132,7 +217,7 @@ class Osc:
         self._to: Any = to
         self._socket = socket.socket(family, kind)
         self._socket.setblocking(False)
-        self.failed = 0
+        self.failures = Failures(f"OSC {address}")
 
     def send(self, prediction: Prediction) -> None:
         """Sends what is there of one prediction."""
@@ -142,8 +227,11 @@ class Osc:
                 continue
             try:
                 self._socket.sendto(osc_message(f"/affectstream/{name}", prediction.result.session, value), self._to)
-            except OSError:
-                self.failed += 1
+            except OSError as error:
+                self.failures.add(error.strerror)
+
+    def forget(self, session: str) -> None:
+        """Nothing is kept of it."""
 
     def close(self) -> None:
         """Closes the socket."""
@@ -161,34 +249,51 @@ def _osc_string(text: str) -> bytes:
 
 
 class Lsl:
-    """One Lab Streaming Layer outlet a session: irregular rate, a float32 a channel, NaN where it is absent."""
+    """One Lab Streaming Layer outlet a session: irregular rate, a float32 a channel, NaN where it is absent.
+
+    Raises `MissingExtraError` where the library is not there.
+    """
 
     def __init__(self) -> None:
         try:
             import pylsl
         except (ImportError, RuntimeError) as error:
             raise MissingExtraError("Lab Streaming Layer", found=str(error), fix='pip install "affectstream[lsl]"') from error
+        self.failures = Failures("Lab Streaming Layer")
         self._lsl = pylsl
         self._outlets: dict[str, Any] = {}
-        self.failed = 0
+        self._ended: dict[str, None] = {}
 
     def send(self, prediction: Prediction) -> None:
         """Pushes the numbers of a final prediction."""
         result = prediction.result
         if result.status != "final":
             return
-        if result.session not in self._outlets:
-            lsl, names = self._lsl, CHANNELS + EMOTIONS
-            info = lsl.StreamInfo(
-                f"affectstream {result.session}", "Affect", len(names), lsl.IRREGULAR_RATE, lsl.cf_float32, result.session
-            )
-            channels = info.desc().append_child("channels")
-            for name in names:
-                channels.append_child("channel").append_child_value("label", name)
-            self._outlets[result.session] = lsl.StreamOutlet(info)
+        self._ended.pop(result.session, None)
         values = [channel(prediction, name) for name in CHANNELS + EMOTIONS]
-        self._outlets[result.session].push_sample([math.nan if value is None else value for value in values])
+        try:
+            if result.session not in self._outlets:
+                self._outlets[result.session] = self._open(result.session)
+            self._outlets[result.session].push_sample([math.nan if value is None else value for value in values])
+        except (RuntimeError, OSError, ValueError) as error:  # what pylsl raises
+            self.failures.add(error)
+
+    def forget(self, session: str) -> None:
+        """Closes outlets some sessions later: what is on its way when one closes is lost."""
+        if session in self._outlets:
+            self._ended[session] = None
+        if len(self._ended) > LSL_ENDED:
+            oldest = next(iter(self._ended))
+            del self._ended[oldest], self._outlets[oldest]
 
     def close(self) -> None:
         """Closes the outlets."""
         self._outlets.clear()
+
+    def _open(self, session: str) -> Any:
+        lsl, names = self._lsl, CHANNELS + EMOTIONS
+        info = lsl.StreamInfo(f"affectstream {session}", "Affect", len(names), lsl.IRREGULAR_RATE, lsl.cf_float32, session)
+        channels = info.desc().append_child("channels")
+        for name in names:
+            channels.append_child("channel").append_child_value("label", name)
+        return lsl.StreamOutlet(info)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +30,7 @@ def subscribe(
     """Follow the predictions of a running publisher, until Ctrl-C."""
     from deploy.cli import terminal
     from deploy.cli.following import SessionsView
-    from deploy.cli.forwarding import Condition, Lsl, Osc, Webhook
+    from deploy.cli.forwarding import Condition, Lsl, Osc, Outlet, Outlets, Webhook
     from deploy.cli.keys import subscriber_keys
     from deploy.cli.lines import STDOUT, LineWriter
     from stream.errors import InputError
@@ -42,23 +41,23 @@ def subscribe(
     out, err = terminal.stdout(), terminal.stderr()
     if (webhook is None) != (when is None):
         raise InputError("webhook", found="one of two", expected="--webhook URL and --when CONDITION")
-    condition = None if when is None else Condition(when)
+    outlets: list[Outlet] = []
+    if webhook is not None and when is not None:
+        outlets.append(Webhook(webhook, Condition(when)))
+    if osc is not None:
+        outlets.append(Osc(osc))
+    if lsl:
+        outlets.append(Lsl())
     own, publishers = subscriber_keys(key, publisher_key)
     failed = False
     with (
-        ExitStack() as stack,
         Subscriber(
             endpoint, session, until_ended=until_ended, redacted=redacted, key=own, publisher_key=publishers
         ) as subscriber,
         SessionsView(None if as_json else out, err, waiting=f"Waiting for predictions on {endpoint}") as view,
+        Outlets(outlets, view.notice) as handed_on,
         LineWriter(STDOUT) as lines,
     ):
-        alerts = None if webhook is None else stack.enter_context(closing(Webhook(webhook)))
-        outlets: list[Osc | Lsl] = []
-        if osc is not None:
-            outlets.append(stack.enter_context(closing(Osc(osc))))
-        if lsl:
-            outlets.append(stack.enter_context(closing(Lsl())))
         for message in subscriber.messages():
             if isinstance(message, Gap):
                 view.lost(message)
@@ -66,15 +65,10 @@ def subscribe(
             if as_json and isinstance(message.body, Prediction):
                 lines.write(message.body)
             if isinstance(message.body, Prediction):
-                for outlet in outlets:
-                    outlet.send(message.body)
-                if alerts is not None and condition is not None and condition.holds(message.body):
-                    alerts.send(message.body)
-            elif message.body.closes and condition is not None:
-                condition.forget(message.body.session)
+                handed_on.send(message.body)
+            elif message.body.closes:
+                handed_on.forget(message.body.session)
             view.show(message.body)
             failed = failed or (isinstance(message.body, SessionEvent) and message.body.event == "failed")
-    if alerts is not None and alerts.failed:
-        terminal.print_notice(err, f"{alerts.failed} alerts were taken by no server")
     if failed:
         raise typer.Exit(1)

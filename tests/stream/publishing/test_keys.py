@@ -100,10 +100,12 @@ def test_a_publisher_that_has_not_the_key_expected_of_it_is_not_listened_to(guar
 
 def test_keys_for_a_publisher_that_asks_for_none_are_too_many(guarded: Guarded) -> None:
     alice, publisher = secret_key(guarded.folder / "alice.key"), public_key(guarded.folder / "publisher.pub")
-    with Publisher("tcp://127.0.0.1:*") as open_one:
-        with Subscriber(open_one.endpoint, timeout=PATIENCE_S, key=alice, publisher_key=publisher) as subscriber:
-            with pytest.raises(PublishingError, match="asks for no key"):
-                next(iter(subscriber))
+    with (
+        Publisher("tcp://127.0.0.1:*") as open_one,
+        Subscriber(open_one.endpoint, timeout=PATIENCE_S, key=alice, publisher_key=publisher) as subscriber,
+        pytest.raises(PublishingError, match="asks for no key"),
+    ):
+        next(iter(subscriber))
 
 
 def test_a_key_that_is_revoked_loses_the_connection_it_has(guarded: Guarded) -> None:
