@@ -103,8 +103,11 @@ def _opened(url: str, options: dict[str, str], timeouts: tuple[float, float] | N
     return answer.result()
 
 
-def choose_tracks(container: InputContainer, address: Address, settings: MediaSettings) -> Tracks:
-    """The video and the audio track to read. Raises `SourceError` where there is neither, or one beyond the limits."""
+def choose_tracks(container: InputContainer, address: Address, settings: MediaSettings, *, joined: bool) -> Tracks:
+    """The video and the audio track to read. Raises `SourceError` where there is neither, or one beyond the limits.
+
+    `joined`: the source may begin between key frames, as broadcast formats do, and then says no size of its frames yet.
+    """
     notices: list[str] = []
     chosen: dict[str, Stream | None] = {}
     for kind in ("video", "audio"):
@@ -131,7 +134,7 @@ def choose_tracks(container: InputContainer, address: Address, settings: MediaSe
     assert video is None or isinstance(video, av.VideoStream)
     assert audio is None or isinstance(audio, av.AudioStream)
     if video is not None:
-        if not video.width and address.kind not in (Kind.RTSP, Kind.UDP):  # a live one may be joined between key frames
+        if not video.width and not joined:
             raise SourceError(
                 f"source {address.shown}",
                 found="frames whose size can't be read: damaged, or too large",

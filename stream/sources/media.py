@@ -12,7 +12,7 @@ from av.container import InputContainer
 from stream.errors import SourceError
 from stream.sources.address import Address, Kind
 from stream.sources.declared_bytes import cut_bytes
-from stream.sources.door import check_duration, choose_tracks, open_container
+from stream.sources.door import check_duration, choose_tracks, clock_resets, open_container
 from stream.sources.facts import MediaFacts, facts_of
 from stream.sources.media_clock import MediaClock, Verdict
 from stream.sources.readable import SourceStream
@@ -39,7 +39,7 @@ class MediaSource:
         container = open_container(self._address, settings)
         self._container = container
         try:
-            chosen = choose_tracks(container, self._address, settings)
+            chosen = choose_tracks(container, self._address, settings, joined=clock_resets(container))
             self._own_notices += chosen.notices
             facts = facts_of(container, self._address.kind, chosen.video, chosen.audio)
             read = [track for track in (chosen.video, chosen.audio) if track is not None]
@@ -65,7 +65,7 @@ class MediaSource:
         source = cls.__new__(cls)
         source._prepare(Address(facts.kind, "", "recorded media"), settings)
         source._container = container
-        chosen = choose_tracks(container, source._address, settings)
+        chosen = choose_tracks(container, source._address, settings, joined=facts.resets)
         source._begin(facts, chosen.video, chosen.audio, packets, names)
         return source
 
@@ -210,11 +210,12 @@ class MediaSource:
                 track.disbelieve(packet)
             elif verdict is Verdict.JUMPS:
                 items += self._start_epoch(track, media_ns, packet)
-            if track.idle:
-                track.idle = False
-                self._idle_beyond_ns = 0
-                items.append(StreamActive(stream=track.name, at_ns=self.position_ns))
-        return [*items, *self._timed(track, track.decode(packet))]
+        packets = track.decode(packet)
+        if track.idle and media_ns is not None and not track.lacking:
+            track.idle = False
+            self._idle_beyond_ns = 0
+            items.append(StreamActive(stream=track.name, at_ns=self.position_ns))
+        return [*items, *self._timed(track, packets)]
 
     def _timed(self, track: Track, packets: list[TimedPacket]) -> list[Item]:
         """A track's packets and the bound that they leave."""
@@ -230,12 +231,16 @@ class MediaSource:
         items: list[Item] = []
         furthest_ns = self.position_ns - self._settings.interleave_ns
         for track in self._tracks.values():
-            if not track.idle and self._held_ns(track) < furthest_ns:
+            if not track.idle and self._gives_ns(track) < furthest_ns:
                 track.idle = True
                 items.append(StreamIdle(stream=track.name, at_ns=self.position_ns))
-        held_ns = min((self._held_ns(track) for track in self._tracks.values() if not track.idle), default=self.position_ns)
+        held_ns = min((self._gives_ns(track) for track in self._tracks.values() if not track.idle), default=self.position_ns)
         self._idle_beyond_ns = held_ns + self._settings.interleave_ns
         return items
+
+    def _gives_ns(self, track: Track) -> int:
+        """How far a track has come: what its decoder may hold counts, what is lost does not, or it would hold all back."""
+        return track.end_ns if track.lacking else self._held_ns(track)
 
     def _held_ns(self, track: Track) -> int:
         """How far the container holds a track, as far as it was read, whether it could be decoded or not."""

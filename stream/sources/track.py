@@ -48,6 +48,8 @@ class Track(ABC):
         """A packet whose time stamp jumps, until the next one says whether it does or is damaged."""
         self.damage = Damage(joined=clock.resets)
         self.idle = False
+        self.lacking = False
+        """Whether the newest packets gave nothing, since they could not be decoded or were left out."""
         self._disbelieved = 0
         self._left_out: Counter[str] = Counter()
         self._dropped = dropped
@@ -89,6 +91,7 @@ class Track(ABC):
         """Count a unit that does not become a packet."""
         self._left_out[reason] += 1
         self._dropped[self.name] += 1
+        self.lacking = True
 
     def decode(self, packet: av.Packet) -> list[TimedPacket]:
         """What a packet of this track completes; the empty packet at the container's end completes the rest."""
@@ -149,10 +152,13 @@ class Track(ABC):
         timed: list[TimedPacket] = []
         for frame in frames:
             try:
-                timed += self._take(frame)
+                taken = self._take(frame)
             except av.FFmpegError:  # of a form that FFmpeg decodes and can't convert
                 self.leave_out("frames were dropped: damaged")
                 self.damage.packet()
+                continue
+            self.lacking = self.lacking and not taken
+            timed += taken
         return timed
 
     @abstractmethod

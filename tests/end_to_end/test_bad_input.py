@@ -152,6 +152,15 @@ def test_what_a_cut_file_holds_is_analysed_and_the_cut_told(analyze: Analyze, lo
     assert "best of times" in outcome.out.lower()
 
 
+def test_pictures_without_any_key_frame_are_told(analyze: Analyze, loaded: None) -> None:
+    whole = pictures(Path("whole.ts"), 64, "libx264", "yuv420p", 100).read_bytes()
+    Path("joined.ts").write_bytes(whole[188 * (len(whole) // 188 // 2) :])
+    outcome = analyze("joined.ts")
+    assert outcome.code == 2
+    assert "source joined.ts: found video: " in outcome.error
+    assert "packets were dropped: damaged, or of frames beyond 9437184 pixels, expected video or audio" in outcome.error
+
+
 def test_a_file_with_damage_inside_is_analysed_and_the_damage_told(analyze: Analyze, loaded: None) -> None:
     clip = pictures(Path("damaged.mp4"), 64, "libx264", "yuv420p", 100)
     with av.open(str(clip)) as container:

@@ -12,7 +12,7 @@ from stream.errors import SourceError
 from stream.sources.damage import Damage
 from stream.sources.media import MediaSource
 from stream.sources.resampling import Resampler
-from stream.timeline.packets import AudioChunk, EpochStart, Item, VideoFrame
+from stream.timeline.packets import AudioChunk, EpochStart, Item, StreamActive, StreamIdle, VideoFrame
 from stream.timeline.time import NS_PER_MS, NS_PER_SECOND
 
 HOUR_MS = 3_600_000
@@ -96,6 +96,51 @@ def test_a_broadcast_may_begin_and_end_between_key_frames(tmp_path: Path) -> Non
         source, items = read(path)
         assert source.cut is None
         assert frame_times_ms(items)
+
+
+def test_of_a_broadcast_joined_after_its_only_key_frame_the_sound_is_read(tmp_path: Path) -> None:
+    sound = Sound(sine(4, 48_000), 48_000, "aac", frame=1024)
+    once = {"x264-params": "keyint=1000:scenecut=0:bframes=0"}
+    path = write(tmp_path / "a.ts", Pictures(every(40, 4000), codec="libx264", options=once), sound)
+    data = path.read_bytes()
+    path.write_bytes(data[188 * (len(data) // 188 // 2) :])
+    source, items = read(path)
+    assert not frame_times_ms(items)
+    assert 1 < seconds_of_sound(items) < 3
+    assert source.cut is not None
+    assert "packets of video could not be decoded" in source.cut
+    assert source.dropped["video"] > 25
+
+
+def idle_and_back_ms(items: list[Item]) -> list[tuple[str, str, float]]:
+    return [
+        (type(item).__name__, item.stream, item.at_ns / NS_PER_MS)
+        for item in items
+        if isinstance(item, StreamIdle | StreamActive)
+    ]
+
+
+@pytest.mark.parametrize(("kind", "other"), [("video", "audio"), ("audio", "video")])
+def test_a_track_that_gives_nothing_for_long_holds_the_other_no_more(tmp_path: Path, kind: str, other: str) -> None:
+    pictures = Pictures(every(40, 24_000), codec="libx264", options={"g": "25", "bf": "0"})
+    path = write(tmp_path / "a.mp4", pictures, Sound(sine(24, 48_000), 48_000, "aac", frame=960))
+    count = {"video": 25, "audio": 47}[kind]  # packets a second
+    source, items = read(damaged(path, kind, range(2 * count, 18 * count)))
+    (idle, idle_of, idle_ms), (back, back_of, back_ms) = idle_and_back_ms(items)
+    assert (idle, idle_of, back, back_of) == ("StreamIdle", kind, "StreamActive", kind)
+    assert 7_000 <= idle_ms < 12_200
+    assert 18_000 <= back_ms < 19_500
+    assert source.cut is not None
+    assert source.dropped[other] == 0
+
+
+def test_frames_that_are_left_out_for_long_hold_nothing_back(tmp_path: Path) -> None:
+    dots = Pictures(every(40, 12_000), size=(2, 2), codec="ffv1", pix_fmt="bgr0")
+    source, items = read(write(tmp_path / "a.mkv", dots, Sound(sine(12))))
+    assert source.dropped["video"] == 300
+    ((idle, stream, at_ms),) = idle_and_back_ms(items)
+    assert (idle, stream) == ("StreamIdle", "video")
+    assert at_ms <= 10_100
 
 
 def test_what_primes_a_decoder_is_no_damage() -> None:
