@@ -19,6 +19,8 @@ def check_device(name: str) -> None:
         device = torch.device(name)
     except RuntimeError as error:
         raise SettingsError("device", found=name, expected="cpu, cuda, cuda:1 ...") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = f"{name}, of which torch sees {torch.cuda.device_count()}"
+    accelerator = torch.accelerator.current_accelerator()
+    there = torch.accelerator.device_count() if accelerator is not None and accelerator.type == device.type else 0
+    if name != "cpu" and (device.index or 0) >= there:
+        found = f"{name}, of which torch sees {there}"
         raise SettingsError("device", found=found, expected="a GPU that is there", fix="--device cpu needs none")

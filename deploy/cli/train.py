@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.device import DeviceOption, check_device
 from stream.errors import MissingExtraError
 
 app = typer.Typer(help="Train a part of a model; minutes to an hour on two cores.", no_args_is_help=True)
@@ -19,7 +20,6 @@ NEW_MODEL = Path("model")
 """Where a part goes when nobody says: in the folder one is in."""
 NEW_SPEAKER = Path("speaker")
 Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Times through the data.")]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 ...")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
 Alone = Annotated[bool, typer.Option("--alone", help="Begin a new folder with this part alone.")]
 
@@ -28,16 +28,21 @@ Alone = Annotated[bool, typer.Option("--alone", help="Begin a new folder with th
 def face(
     data: Annotated[Path, typer.Option("--data", help="FER2013: the folder with faces48.npz.")],
     output: Output = NEW_MODEL,
-    epochs: Epochs = 84,
-    device: Device = "cpu",
+    epochs: Epochs = 112,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", min=1, help="Trained one after the other, to see how figures vary; the model is the first."),
+    ] = 1,
+    device: DeviceOption = "cpu",
     seed: Seed = 0,
     alone: Alone = False,
 ) -> None:
-    """The face network and its head, on FER2013: an hour or two on one core; goes on where it was broken off."""
+    """The face network and its head, on FER2013: an hour or two a seed on one core; goes on where it was broken off."""
     _one_thread()
+    check_device(device)
     from operators.training.face import train_face
 
-    _show(train_face(data, output, epochs=epochs, device=device, seed=seed, alone=alone), output)
+    _show(train_face(data, output, epochs=epochs, seeds=seeds, device=device, seed=seed, alone=alone), output)
 
 
 @app.command()
@@ -49,12 +54,13 @@ def speech(
     folds: Annotated[
         int, typer.Option("--folds", help="Trainings that each leave actors out, to judge by; 0: none.", min=0, max=18)
     ] = 6,
-    device: Device = "cpu",
+    device: DeviceOption = "cpu",
     seed: Seed = 0,
     alone: Alone = False,
 ) -> None:
     """Attention and a head on speech, on RAVDESS: minutes, half of them for features; goes on where it was broken off."""
     _one_thread()
+    check_device(device)
     from rich.progress import track
 
     from operators.training.speech import train_speech
@@ -71,12 +77,13 @@ def text(
     output: Output = NEW_MODEL,
     epochs: Epochs = 3,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trained one after the other; the model is their mean.")] = 1,
-    device: Device = "cpu",
+    device: DeviceOption = "cpu",
     seed: Seed = 0,
     alone: Alone = False,
 ) -> None:
     """Adapters of the text encoder and heads, on CMU-MOSI and MELD: minutes a seed; goes on where it was broken off."""
     _one_thread()
+    check_device(device)
     from rich.progress import track
 
     from operators.training.text import train_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from torch import Tensor
 from operators.calibration import fit_temperature, reliability
 from operators.datasets.fer2013 import FaceImages, read_fer2013
 from operators.encoders import face
-from operators.encoders.face import FaceCropEncoder
+from operators.encoders.face import FaceCropEncoder, FaceNetwork
 from operators.evaluation.bootstrap import bootstrap_intervals
 from operators.evaluation.face_robustness import accuracy_under
 from operators.evaluation.metrics import expected_calibration_error, unweighted_average_recall
@@ -26,6 +27,7 @@ from operators.training.assembly import begin_folder, put_part
 from operators.training.cross_fitting import cross_fitted
 from operators.training.face_fitting import RECIPE, FaceTraining, fit_face
 from operators.training.feature_cache import key_of, training_cache
+from operators.training.seeds import seed_figures
 
 
 def train_face(
@@ -33,55 +35,57 @@ def train_face(
     output: Path,
     *,
     epochs: int = RECIPE.epochs,
+    seeds: int = 1,
     device: str = "cpu",
     seed: int = 0,
     alone: bool = False,
 ) -> dict[str, float]:
     """Puts a video part into the model folder `output`; the figures on FER2013's valid rows.
 
-    `data` is FER2013's folder. A run that was broken off goes on after its last whole epoch. Raises `DatasetError` where
-    something of the data is missing.
+    Of several `seeds`, from `seed` on, the first one's network is put there (the weights of networks of so many layers have
+    no mean that is a network), and mean and deviation of all their figures are among those of the part. `data` is FER2013's
+    folder. A run that was broken off goes on after its last whole epoch. Raises `DatasetError` where something of the data is
+    missing.
     """
     train, valid = read_fer2013(data, "train"), read_fer2013(data, "valid")
     for split, faces in (("train", train), ("valid", valid)):
         check_every_class({EMOTIONS[k] for k in faces.emotions}, EMOTIONS, f"split {split} of FER2013 in {data}")
     begin_folder(output, alone=alone)
     code = [Path(file).read_bytes() for file in (face.__file__, face_augmentation.__file__, face_fitting.__file__)]
-    key = key_of(str(epochs), str(seed), device, str(len(train.images)), *code)
-    checkpoints = training_cache() / f"face-{key}"
-    module = fit_face(train, valid, checkpoints, epochs=epochs, device=device, seed=seed)
-    metrics = put_face_part(output, module, valid, command=f"affectstream train face --epochs {epochs} --seed {seed}")
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    checkpoints = {
+        s: training_cache() / f"face-{key_of(str(epochs), str(s), device, str(len(train.images)), *code)}"
+        for s in range(seed, seed + seeds)
+    }
+    trained = [fit_face(train, valid, kept, epochs=epochs, device=device, seed=s) for s, kept in checkpoints.items()]
+    command = f"affectstream train face --epochs {epochs} --seeds {seeds} --seed {seed}"
+    metrics = put_face_part(output, trained, valid, command=command)
+    for kept in checkpoints.values():
+        shutil.rmtree(kept, ignore_errors=True)
     return metrics
 
 
-def put_face_part(output: Path, module: FaceTraining, valid: FaceImages, *, command: str) -> dict[str, float]:
-    """Calibrates on the valid faces and writes the part; its figures."""
+def put_face_part(output: Path, trained: Sequence[FaceTraining], valid: FaceImages, *, command: str) -> dict[str, float]:
+    """Calibrates the first network on the valid faces and writes the part; its figures, and how they vary over all."""
     part = PartDescription(
         encoder=ENCODERS["video"][0],
         weights="face.safetensors",
         emotion=EmotionHeadDescription(labels=EMOTIONS, temperature=1.0, reliability=0.0),
         command=command,
     )
-    modules = PartModules("video", part)
-    modules.encoder = module.network.cpu()
-    modules.emotion.output = module.head.cpu()
-    modules.eval()
+    modules, *others = (_modules(part, one) for one in trained)
     truth = torch.from_numpy(valid.emotions)
-    encoder = FaceCropEncoder(module.network)
-
-    def logits(crops: np.ndarray) -> Tensor:
-        with torch.inference_mode():
-            scores: Tensor = modules.emotion(torch.from_numpy(encoder.infer(crops)))
-        return scores
-
+    logits = _reading(modules)
     scores = logits(valid.images)
     temperature = fit_temperature(scores, truth)
     emotion = EmotionHeadDescription(
         labels=EMOTIONS, temperature=temperature, reliability=reliability((scores / temperature).softmax(1), truth)
     )
     robustness = accuracy_under(lambda crops: logits(crops).argmax(1).numpy(), valid.images, valid.emotions)
-    metrics = {f"fer2013_valid_{name}": value for name, value in (_figures(scores, truth) | robustness).items()}
+    figures = _figures(scores, truth) | robustness
+    if others:
+        own = [scores, *(_reading(other)(valid.images) for other in others)]
+        figures |= seed_figures([_measure(one, truth)(np.arange(len(truth))) for one in own])
+    metrics = {f"fer2013_valid_{name}": value for name, value in figures.items()}
     put_part(
         output,
         "video",
@@ -94,8 +98,28 @@ def put_face_part(output: Path, module: FaceTraining, valid: FaceImages, *, comm
     return metrics
 
 
-def _figures(logits: Tensor, classes: Tensor) -> dict[str, float]:
-    """Accuracy, recall and cross-fitted calibration error, each with its 95 % bootstrap interval as NAME_low, NAME_high."""
+def _modules(part: PartDescription, trained: FaceTraining) -> PartModules:
+    modules = PartModules("video", part)
+    modules.encoder = trained.network.cpu()
+    modules.emotion.output = trained.head.cpu()
+    return modules.eval()
+
+
+def _reading(modules: PartModules) -> Callable[[np.ndarray], Tensor]:
+    """A function of crops uint8 (n, 48, 48) that gives their logits (n, 7), as they are read live."""
+    assert isinstance(modules.encoder, FaceNetwork)
+    encoder = FaceCropEncoder(modules.encoder)
+
+    def logits(crops: np.ndarray) -> Tensor:
+        with torch.inference_mode():
+            scores: Tensor = modules.emotion(torch.from_numpy(encoder.infer(crops)))
+        return scores
+
+    return logits
+
+
+def _measure(logits: Tensor, classes: Tensor) -> Callable[[np.ndarray], dict[str, float]]:
+    """A function of some of the rows, int64 (m,), that gives their accuracy, recall and cross-fitted calibration error."""
     truth, probabilities = classes.numpy(), cross_fitted(logits, classes)
     predicted, confidence = probabilities.argmax(1).numpy(), probabilities.max(1).values.numpy()
 
@@ -106,9 +130,15 @@ def _figures(logits: Tensor, classes: Tensor) -> dict[str, float]:
             "calibration_error": expected_calibration_error(confidence[rows], predicted[rows] == truth[rows]),
         }
 
-    intervals = bootstrap_intervals(measure, len(truth))
+    return measure
+
+
+def _figures(logits: Tensor, classes: Tensor) -> dict[str, float]:
+    """What `_measure` gives of all rows, each with its 95 % bootstrap interval as NAME_low, NAME_high."""
+    measure, count = _measure(logits, classes), len(classes)
+    intervals = bootstrap_intervals(measure, count)
     figures = {}
-    for name, value in measure(np.arange(len(truth))).items():
+    for name, value in measure(np.arange(count)).items():
         figures[name] = value
         figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
     return figures

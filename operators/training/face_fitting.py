@@ -251,12 +251,12 @@ def fit_face(
     epoch with the averaged weights' accuracy on the valid faces.
     """
     lightning.seed_everything(seed, verbose=False)
-    last = checkpoints / "last.ckpt"
+    last, ended = checkpoints / "last.ckpt", checkpoints / "ended"
     module = FaceTraining(train, valid, recipe=recipe, seed=seed)
     trainer = lightning.Trainer(
         max_epochs=epochs,
         accelerator="gpu" if device.startswith("cuda") else device,
-        devices=1,
+        devices=[torch.device(device).index or 0] if device.startswith("cuda") else 1,
         precision="bf16-mixed" if _computes_bf16(device) else "32-true",
         logger=False,
         enable_model_summary=False,
@@ -268,8 +268,11 @@ def fit_face(
             TQDMProgressBar(refresh_rate=10, leave=True),
         ],
     )
-    trainer.fit(module, ckpt_path=last if last.is_file() else None)
-    # A run that was broken off after its last epoch has nothing to do above, and so leaves the weights unaveraged.
+    # One that ended before its last epoch would go on; of several seeds those before the broken one have ended.
+    if not ended.exists():
+        trainer.fit(module, ckpt_path=last if last.is_file() else None)
+        ended.touch()
+    # Where there was nothing left to do above, the module has no weights yet, or those that are not averaged.
     module.load_state_dict(torch.load(last, map_location="cpu", weights_only=True)["state_dict"])
     return module
 

@@ -38,6 +38,7 @@ from operators.training import text_fitting, text_rows, text_variants
 from operators.training.assembly import begin_folder, put_part
 from operators.training.feature_cache import key_of, training_cache
 from operators.training.progress import Track, silently
+from operators.training.seeds import seed_figures
 from operators.training.text_figures import emotion_figures, group_figures, sentiment_figures
 from operators.training.text_fitting import RECIPE, UNKNOWN, TextRecipe, fit_text
 from operators.training.text_merging import TrainedText, kept_of, mean_of
@@ -220,16 +221,6 @@ def fit_valence_map(
     slope = min(STEEPEST, float(known @ opinions.sentiment / (known @ known)))
     residuals = opinions_valid.sentiment - slope * valence(valid)
     return ValenceMap(slope=slope, half_width=interval_half_width(residuals, LEVEL), level=LEVEL)
-
-
-def seed_figures(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean and deviation over seeds of each of their figures."""
-    figures = {}
-    for name in seeds[0]:
-        values = np.array([seed[name] for seed in seeds])
-        figures[f"{name}_mean_of_{len(seeds)}_seeds"] = float(values.mean())
-        figures[f"{name}_deviation_of_{len(seeds)}_seeds"] = float(values.std(ddof=1))
-    return figures
 
 
 class _Reading:

@@ -154,7 +154,7 @@ def test_clips_go_through_the_pipeline(affectstream: Run, inline: FakeInline, tm
     assert Operators.closed == 1
 
 
-@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta"])
 def test_a_device_that_is_not_there(device: str) -> None:
     with pytest.raises(SettingsError, match=device):
         check_device(device)

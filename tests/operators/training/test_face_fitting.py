@@ -146,8 +146,9 @@ def test_a_run_goes_on_from_a_folder_that_was_moved(tmp_path: Path) -> None:
     some = faces(32)
     half = fit_face(some, some, tmp_path / "one", epochs=1, recipe=QUICK)
     (tmp_path / "one").rename(tmp_path / "other")
+    (tmp_path / "other" / "ended").unlink()
     module = fit_face(some, some, tmp_path / "other", epochs=2, recipe=QUICK)
-    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["face.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["ended", "face.ckpt", "last.ckpt"]
     assert not torch.equal(module.head.bias, half.head.bias)
 
 
@@ -158,6 +159,8 @@ def test_a_run_that_does_not_get_better_ends(tmp_path: Path, monkeypatch: pytest
     recipe = msgspec.structs.replace(QUICK, patience=0.1, cycles=still)
     fit_face(faces(16), faces(4), tmp_path, epochs=20, recipe=recipe)
     assert epochs == [0, 1, 2]
+    fit_face(faces(16), faces(4), tmp_path, epochs=20, recipe=recipe)
+    assert epochs == [0, 1, 2]  # asked again, as where another seed was broken off, it does not go on
 
 
 def test_what_is_judged_and_kept_is_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def test_a_trained_network_becomes_a_part_with_its_figures(tmp_path: Path) -> No
         functional.cross_entropy(module(seen), truth).backward()
         optimizer.step()
     begin_folder(tmp_path / "model", alone=True)
-    metrics = put_face_part(tmp_path / "model", module, few, command="test")
+    metrics = put_face_part(tmp_path / "model", [module], few, command="test")
     assert metrics["fer2013_valid_accuracy"] == 1.0
     assert metrics["fer2013_valid_calibration_error"] < 0.1
     for name in ("accuracy", "unweighted_recall", "calibration_error"):
@@ -61,7 +61,9 @@ def test_a_trained_network_becomes_a_part_with_its_figures(tmp_path: Path) -> No
     np.testing.assert_array_equal(probabilities.argmax(1), few.emotions)
 
 
-def test_a_data_set_becomes_a_model_and_a_second_run_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with 320 pictures whose bright column tells the label; and an empty cache."""
     monkeypatch.setattr(face, "training_cache", lambda: tmp_path / "cache")
     labels = np.arange(320, dtype=np.uint8) % 7
     images = np.random.default_rng(0).integers(0, 120, (320, 48, 48), dtype=np.uint8)
@@ -74,10 +76,49 @@ def test_a_data_set_becomes_a_model_and_a_second_run_the_same_one(tmp_path: Path
         label_names=np.array(["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]),
         split_names=np.array(["train", "valid"]),
     )
-    figures = [train_face(tmp_path, tmp_path / name, epochs=1, alone=True) for name in ("one", "two")]
+    return tmp_path
+
+
+def seen_by(model: Path) -> np.ndarray:
+    return load_model(model).face_encoder.infer(faces(5).images)
+
+
+def test_a_data_set_becomes_a_model_and_a_second_run_the_same_one(data: Path, tmp_path: Path) -> None:
+    figures = [train_face(data, tmp_path / name, epochs=1, alone=True) for name in ("one", "two")]
     assert figures[0] == figures[1]
-    one, two = (load_model(tmp_path / name).face_encoder.infer(images[:5]) for name in ("one", "two"))
-    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(seen_by(tmp_path / "one"), seen_by(tmp_path / "two"))
+    assert not any((tmp_path / "cache").iterdir())
+
+
+def test_of_several_seeds_the_first_is_the_model_and_their_spread_stands_in_its_card(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    beginning = FaceTraining.on_train_epoch_start
+
+    def counted(training: FaceTraining) -> None:
+        begun.append(training.current_epoch)
+        if len(begun) == 3:
+            raise KeyError("power")
+        beginning(training)
+
+    alone = {seed: train_face(data, tmp_path / f"seed{seed}", epochs=1, seed=seed, alone=True) for seed in (3, 4)}
+    monkeypatch.setattr(FaceTraining, "on_train_epoch_start", counted)
+    with pytest.raises(KeyError):
+        train_face(data, tmp_path / "both", epochs=1, seeds=3, seed=2, alone=True)
+    both = train_face(data, tmp_path / "both", epochs=1, seeds=3, seed=2, alone=True)
+    assert len(begun) == 4  # what seeds 2 and 3 had learnt was there
+    first = train_face(data, tmp_path / "seed2", epochs=1, seed=2, alone=True)
+    np.testing.assert_array_equal(seen_by(tmp_path / "both"), seen_by(tmp_path / "seed2"))
+    for name in ("accuracy", "unweighted_recall", "calibration_error"):
+        values = [one[f"fer2013_valid_{name}"] for one in (first, alone[3], alone[4])]
+        assert both[f"fer2013_valid_{name}"] == values[0]
+        assert both[f"fer2013_valid_{name}_mean_of_3_seeds"] == pytest.approx(np.mean(values))
+        assert both[f"fer2013_valid_{name}_deviation_of_3_seeds"] == pytest.approx(np.std(values, ddof=1))
+    part = read_description(tmp_path / "both").video
+    assert part is not None
+    assert part.command == "affectstream train face --epochs 1 --seeds 3 --seed 2"
+    assert "fer2013_valid_accuracy_mean_of_3_seeds" in (tmp_path / "both" / "card.md").read_text()
     assert not any((tmp_path / "cache").iterdir())
 
 
