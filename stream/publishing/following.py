@@ -259,7 +259,7 @@ class Following:
         assert self.known.epoch is not None
         self._held.appendleft(cause)
         until = Position(self.known.epoch, cause.header.global_sequence - 1)
-        self._asked = _Asked(Position(self.known.epoch, after), until, (cause.topic.decode(),), cause)
+        self._asked = _Asked(Position(self.known.epoch, after), until, (cause.topic.decode(errors="replace"),), cause)
 
     def _ask_for_all(self, cause: Received | Heartbeat | None) -> None:
         """For all that was sent since everything was known."""

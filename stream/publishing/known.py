@@ -98,7 +98,7 @@ class Known:
     def gap(self, key: tuple[int, bytes], first: int, last: int, reason: str) -> None:
         """Tells what is missing of a topic in an epoch."""
         epoch, topic = key
-        self.out.append(Gap(publisher_epoch=epoch, topic=topic.decode(), first=first, last=last, reason=reason))  # type: ignore[arg-type]
+        self.out.append(Gap(publisher_epoch=epoch, topic=topic.decode(errors="replace"), first=first, last=last, reason=reason))  # type: ignore[arg-type]
 
     def deliver(self, message: Received) -> None:
         """The next message of its topic goes out."""

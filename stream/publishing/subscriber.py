@@ -227,7 +227,7 @@ class Subscriber:
         if self._is_too_old(header):
             return Gap(
                 publisher_epoch=header.publisher_epoch,
-                topic=received.topic.decode(),
+                topic=received.topic.decode(errors="replace"),
                 first=header.sequence,
                 last=header.sequence,
                 reason="too-old",
