@@ -117,7 +117,7 @@ def _read_all(
     unheard = 0
     with _inputs_of(reader) as features:
         for number, clip in enumerate(shown):
-            segment, heard = _listen(clip, *operators, number, degradation)
+            segment, heard = _listen(clip, *operators, degradation)
             batch.append(segment)
             unheard += not heard
             if len(batch) == BATCH or number == len(clips) - 1:
@@ -132,13 +132,13 @@ def _read_all(
 
 
 def _listen(
-    clip: SpokenClip, encoder: SpeechEncoder, network: SileroNetwork, number: int, degradation: Degradation | None
+    clip: SpokenClip, encoder: SpeechEncoder, network: SileroNetwork, degradation: Degradation | None
 ) -> tuple[tuple[SegmentInput, SpeechResult], bool]:
     samples = read_samples(clip.path)
     if not len(samples):
         raise DatasetError(f"recording {clip.path}", found="no sample", expected="sound")
     if degradation is not None:
-        samples = degraded(samples, degradation, number)
+        samples = degraded(samples, degradation)
     segment, heard = speech_segment(samples, network)
     first_ns, last_ns = segment.speech_ns or (0, segment.end_ns)
     states = encoder.encode(samples[first_ns // NS_PER_SAMPLE : last_ns // NS_PER_SAMPLE], first_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Final
 
@@ -13,7 +14,7 @@ Degradation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """A recording int16 (n,) at 16 kHz as it would have sounded under worse conditions."""
 
 SEED: Final = 0
-"""Of the random parts of a figure: the same noise each time."""
+"""Of the random parts of a figure, with what is of a recording's own: the same noise each time."""
 PINK: Final = 1.0
 """Power that falls with the frequency, as that of rooms and streets does."""
 _FRAME: Final = 320
@@ -57,9 +58,12 @@ DEGRADATIONS: Final[dict[str, Degradation]] = {
 """By name what the figures are about: pink noise 10 dB below the voice, as loud as it, and sound sampled at 8 kHz."""
 
 
-def degraded(samples: np.ndarray, degradation: Degradation, number: int) -> np.ndarray:
-    """Recording int16 (n,), the `number`-th of a list, degraded; the same each time."""
-    return degradation(samples, np.random.default_rng((SEED, number))) if len(samples) else samples
+def degraded(samples: np.ndarray, degradation: Degradation) -> np.ndarray:
+    """Recording int16 (n,) degraded; the same each time, whichever other recordings are judged and in whatever order."""
+    if not len(samples):
+        return samples
+    own = int.from_bytes(hashlib.sha256(samples.astype("<i2").tobytes()).digest()[:8], "little")
+    return degradation(samples, np.random.default_rng((SEED, own)))
 
 
 def _level(samples: np.ndarray) -> float:

@@ -75,7 +75,7 @@ def variant_of(samples: np.ndarray, variant: str, number: int, network: SileroNe
     if variant in CHANGED:
         return changed(spoken_samples(samples, network), np.random.default_rng((1 + CHANGED.index(variant), number)))
     if variant in DEGRADATIONS:
-        samples = degraded(samples, DEGRADATIONS[variant], number)
+        samples = degraded(samples, DEGRADATIONS[variant])
     return spoken_samples(samples, network)
 
 

@@ -93,6 +93,16 @@ def test_what_is_judged_is_what_was_trained_on(recordings: Path, shipped: Affect
         assert LABELS[probabilities.argmax()] == part.emotion.about.labels[int(logits.argmax())]
 
 
+def test_what_is_said_of_a_recording_in_noise_depends_on_no_other_one(recordings: Path, shipped: AffectModel) -> None:
+    some = read_voices(recordings)["test"][:3]
+    said, turned = (judge_voices({"valid": clips}, shipped)["valid"].further for clips in (some, some[:0:-1]))
+    for name in DEGRADATIONS:
+        one, other = said[name], turned[name]
+        assert isinstance(one, JudgedClasses)
+        assert isinstance(other, JudgedClasses)
+        np.testing.assert_allclose(one.probabilities[:0:-1], other.probabilities, atol=1e-5)
+
+
 @pytest.mark.parametrize("familiar", [None, 0.2])
 def test_a_heads_own_labels_add_up_to_what_is_published(familiar: float | None) -> None:
     torch.manual_seed(0)
