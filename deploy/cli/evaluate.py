@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
+import msgspec
 import typer
 
 from deploy.cli.device import DeviceOption, check_device
@@ -29,6 +31,13 @@ ReportOption = Annotated[
 Item = TypeVar("Item")
 
 
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for, as the page tells it."""
+
+    data: str
+    line: str
+
+
 @app.command()
 def face(
     data: Annotated[Path, typer.Option("--data", help="Arrays laid out as FER2013's faces48.npz.", metavar="FILE.npz")],
@@ -43,7 +52,7 @@ def face(
 
     splits = read_faces(data)
     loaded = _load(model, device)
-    _tell(loaded, judge_faces(splits, loaded, _track()), data, "face", as_json=as_json, report=report)
+    _tell(loaded, judge_faces(splits, loaded, _track()), _command("face", data, model), as_json=as_json, report=report)
 
 
 @app.command()
@@ -60,7 +69,7 @@ def speech(
 
     splits = read_voices(data)
     loaded = _load(model, device)
-    _tell(loaded, judge_voices(splits, loaded, _track()), data, "speech", as_json=as_json, report=report)
+    _tell(loaded, judge_voices(splits, loaded, _track()), _command("speech", data, model), as_json=as_json, report=report)
 
 
 @app.command()
@@ -77,7 +86,7 @@ def text(
 
     splits = read_texts(data)
     loaded = _load(model, device)
-    _tell(loaded, judge_texts(splits, loaded, _track()), data, "text", as_json=as_json, report=report)
+    _tell(loaded, judge_texts(splits, loaded, _track()), _command("text", data, model), as_json=as_json, report=report)
 
 
 @app.command()
@@ -118,7 +127,8 @@ def clips(
                     terminal.print_notice(terminal.stderr(), session.summary.cut)
     finally:
         operators.close()
-    _tell(operators.model, judged_clips(manifest, opinions), data, "clips", as_json=as_json, report=report)
+    judged = judged_clips(manifest, opinions)
+    _tell(operators.model, judged, _command("clips", data, model), as_json=as_json, report=report)
 
 
 def _load(folder: Path | None, device: str) -> AffectModel:
@@ -152,32 +162,34 @@ def _check_report(report: Path | None) -> None:
         raise SettingsError(f"report {report}", found=found, expected="a file to write, in a folder that is there")
 
 
+def _command(part: str, data: Path, model: Path | None) -> Command:
+    """Names alone: where the files lie is nobody's business who reads the page."""
+    chosen = "" if model is None else f" --model {shlex.quote(model.resolve().name)}"
+    return Command(data=data.name, line=f"affectstream evaluate {part} --data {shlex.quote(data.name)}{chosen}")
+
+
 def _tell(
-    model: SegmentModel, splits: Mapping[str, JudgedSplit], data: Path, command: str, *, as_json: bool, report: Path | None
+    model: SegmentModel, splits: Mapping[str, JudgedSplit], command: Command, *, as_json: bool, report: Path | None
 ) -> None:
+    """The figures first: a page that can't be written takes nothing of what was computed with it."""
     from deploy.cli.render import print_figures
     from operators.evaluation.judgement import figures_of, plain_figures
 
     figures = {name: figures_of(split) for name, split in splits.items()}
-    if report is not None:
-        from operators.evaluation.report import Subject, report_page
-
-        subject = Subject(
-            model=model.name,
-            digest=model.digest,
-            licence=model.licence,
-            data=data.name,
-            command=f"affectstream evaluate {command} --data {data.name}",
-        )
-        try:
-            report.write_text(report_page(subject, splits, figures), encoding="utf-8")
-        except OSError as error:
-            raise SettingsError(f"report {report}", found=error.strerror, expected="a file to write") from error
     if as_json:
         print_figures({name: plain_figures(of) for name, of in figures.items()}, as_json=True)
     else:
         for name, split in splits.items():
             _print_split(name, split, figures[name])
+    if report is None:
+        return
+    from operators.evaluation.report import Subject, report_page
+
+    subject = Subject(model=model.name, digest=model.digest, licence=model.licence, data=command.data, command=command.line)
+    try:
+        report.write_text(report_page(subject, splits, figures), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"report {report}", found=error.strerror, expected="a file to write") from error
 
 
 def _print_split(name: str, split: JudgedSplit, figures: Mapping[str, Figure]) -> None:

@@ -18,6 +18,8 @@ MARGIN = 84
 """For the names of classes."""
 RIGHT = 20
 """For half of the last tick and of a dot."""
+BELOW = 60
+"""For ticks and the name of the axis, under what is 10 from the top."""
 
 
 def confusion_plot(confusion: np.ndarray, labels: Sequence[str]) -> str:
@@ -50,7 +52,7 @@ def reliability_plot(bins: ReliabilityBins) -> str:
             x, y, radius = _across(confidence, 0, 1), _up(right, 0, 1), 2 + 8 * (count / largest) ** 0.5
             said = f"{count:.0f} rows: said {confidence:.2f}, right {right:.2f}"
             parts.append(_dot(x, y, radius, said))
-    return _svg(MARGIN + SIDE + RIGHT, SIDE + MARGIN, "Reliability: on the line what is said is true", parts)
+    return _svg(MARGIN + SIDE + RIGHT, SIDE + BELOW, "Reliability: on the line what is said is true", parts)
 
 
 def sentiment_reliability_plot(truth: np.ndarray, predicted: np.ndarray, bins: int = 10) -> str:
@@ -59,7 +61,7 @@ def sentiment_reliability_plot(truth: np.ndarray, predicted: np.ndarray, bins: i
     for rows in np.array_split(np.argsort(predicted, kind="stable"), min(bins, len(predicted))):
         x, y = float(predicted[rows].mean()), float(truth[rows].mean())
         parts.append(_dot(_across(x, -3, 3), _up(y, -3, 3), 5, f"{len(rows)} rows: said {x:+.2f}, true {y:+.2f}"))
-    return _svg(MARGIN + SIDE + RIGHT, SIDE + MARGIN, "Reliability: on the line what is said is true", parts)
+    return _svg(MARGIN + SIDE + RIGHT, SIDE + BELOW, "Reliability: on the line what is said is true", parts)
 
 
 def error_plot(errors: Sequence[float], counts: Sequence[int], labels: Sequence[str], what: str) -> str:

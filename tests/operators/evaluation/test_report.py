@@ -2,13 +2,23 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from operators.evaluation.judgement import Judged, JudgedClasses, JudgedSentiment, JudgedSplit, figures_of
+from operators.evaluation.judgement import (
+    DEFINITIONS,
+    SUFFIXES,
+    Judged,
+    JudgedClasses,
+    JudgedSentiment,
+    JudgedSplit,
+    figures_of,
+)
 from operators.evaluation.report import WORST, Subject, report_page
+from operators.evaluation.voice_robustness import DEGRADATIONS
 
 SUBJECT = Subject(model="m<odel>", digest="0" * 64, licence="any", data="d&ta.csv", command="affectstream evaluate text")
 ROWS = 40
@@ -96,3 +106,16 @@ def test_what_is_not_defined_is_said_to_be() -> None:
     text = report_page(SUBJECT, {"all": split}, {"all": figures_of(split, resamples=5)})
     assert "not defined" in text
     assert ">nan<" not in text
+
+
+def test_what_the_same_rows_were_also_judged_by_is_defined() -> None:
+    """As `evaluate speech` judges them: some of the conditions' names have underscores."""
+    conditions = [*SUFFIXES, *DEGRADATIONS]
+    split = JudgedSplit(
+        judged=judged("classes"), items=["row"] * ROWS, further={name: judged("classes") for name in conditions}
+    )
+    text = report_page(SUBJECT, {"valid": split}, {"valid": figures_of(split, resamples=5)})
+    for name in conditions:
+        row = re.search(rf"<tr><td><code>macro_f1_{name}</code>.*?</tr>", text)
+        assert row is not None
+        assert escape(f"{DEFINITIONS['macro_f1']}; {SUFFIXES[name]}") in row.group()
