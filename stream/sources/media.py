@@ -106,7 +106,8 @@ class MediaSource:
         of_file = (self._clock, self.dropped, self._address, self._settings)
         self._tracks: dict[int, Track] = {}
         if video is not None and facts.video is not None:
-            self._tracks[video.index] = VideoTrack(names[0], video, facts.video, *of_file)
+            begins_ns = min(0, facts.start_ns or 0)
+            self._tracks[video.index] = VideoTrack(names[0], video, facts.video, *of_file, begins_ns=begins_ns)
         if audio is not None and facts.audio is not None:
             self._tracks[audio.index] = AudioTrack(names[1], audio, facts.audio, *of_file)
         self.streams = tuple(SourceStream(track.name, track.modality) for track in self._tracks.values())
@@ -284,7 +285,7 @@ class MediaSource:
                 or "; ".join(line for track in self._tracks.values() for line in track.notices)
                 or "nothing to decode",
                 expected="video or audio",
-                fix="check it with ffprobe, or fetch it again",
+                fix="check it with ffprobe, fetch it again, or give a file instead of a pipe",
             )
         self._judge(failure)
         appeared = 0 if self._container is None else len(self._container.streams) - self._tracks_at_first
@@ -341,4 +342,6 @@ class MediaSource:
 def _reading_failed(error: av.FFmpegError) -> str:
     if isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return "nothing came any more"
+    if isinstance(error, av.error.InvalidDataError):
+        return "data that is no media"
     return (error.strerror or type(error).__name__).lower()

@@ -33,7 +33,10 @@ class VideoTrack(Track):
         dropped: dict[str, int],
         address: Address,
         settings: MediaSettings,
+        *,
+        begins_ns: int = 0,
     ) -> None:
+        """`begins_ns`: where the container begins, 0 or before it; frames without a time stamp are counted from there."""
         super().__init__(name, source, facts, clock, dropped, address, settings)
         self.undecodable = f"damaged, or of frames beyond {settings.max_pixels} pixels"
         self._usual_ns = facts.frame_ns or _UNKNOWN_FRAME_NS
@@ -43,6 +46,7 @@ class VideoTrack(Track):
         self._sequence = 0
         self._floor_ns = 0
         self._newest_ns: int | None = None
+        self._next_ns = begins_ns
         self._last_length_ns = 0
         self._earliest_ns = 0
         self._size = (0, 0)
@@ -70,7 +74,7 @@ class VideoTrack(Track):
     def start_epoch(self, epoch: int, at_ns: int) -> None:
         """A new source epoch: what lies before `at_ns` is trimmed."""
         super().start_epoch(epoch, at_ns)
-        self._epoch, self._floor_ns, self._newest_ns = epoch, at_ns, None
+        self._epoch, self._floor_ns, self._newest_ns, self._next_ns = epoch, at_ns, None, at_ns
 
     def _take(self, frame: Frame) -> list[TimedPacket]:
         assert isinstance(frame, av.VideoFrame)
@@ -81,7 +85,8 @@ class VideoTrack(Track):
         length_ns = self.media_ns(frame.duration) if frame.duration else self._usual_ns
         at_ns = self._session_ns(frame)
         if at_ns is None:
-            at_ns = self._floor_ns if self._newest_ns is None else self._newest_ns + self._last_length_ns
+            at_ns = self._next_ns
+            self._next_ns += length_ns
             self._placed += 1
         if at_ns < self._floor_ns:
             if self._epoch == 0:
@@ -96,7 +101,7 @@ class VideoTrack(Track):
             reason = "frames out of order were dropped" if disorder else f"frames beyond {rate} a second were dropped"
             self.leave_out(reason)
             return []
-        self._newest_ns, self._last_length_ns = at_ns, length_ns
+        self._newest_ns, self._last_length_ns, self._next_ns = at_ns, length_ns, at_ns + length_ns
         self._sequence += 1
         return [
             VideoFrame(

@@ -12,6 +12,7 @@ from stream.errors import SourceError
 from stream.sources.damage import Damage
 from stream.sources.media import MediaSource
 from stream.sources.resampling import Resampler
+from stream.sources.settings import MediaSettings
 from stream.timeline.packets import AudioChunk, EpochStart, Item, StreamActive, StreamIdle, VideoFrame
 from stream.timeline.time import NS_PER_MS, NS_PER_SECOND
 
@@ -19,8 +20,8 @@ HOUR_MS = 3_600_000
 VIDEO, AUDIO = 9, 8
 
 
-def read(path: Path) -> tuple[MediaSource, list[Item]]:
-    source = MediaSource(str(path))
+def read(path: Path, settings: MediaSettings | None = None) -> tuple[MediaSource, list[Item]]:
+    source = MediaSource(str(path), settings=settings or MediaSettings())
     items: list[Item] = []
     try:
         while not source.ended:
@@ -166,6 +167,31 @@ def test_a_track_that_never_gave_a_frame_is_damaged_in_any_format() -> None:
     damage = Damage(joined=True)
     damage.packet()
     assert damage.told("audio") == ["1 packets of audio could not be decoded"]
+    damage.frame(damaged=False)
+    damage.start_epoch()
+    damage.packet()
+    assert damage.told("audio") == ["2 packets of audio could not be decoded"]
+
+
+def test_leaving_a_broadcast_between_packets_spoils_the_last_one_alone() -> None:
+    left, lost = Damage(joined=True), Damage(joined=True)
+    for damage in (left, lost):
+        damage.frame(damaged=False)
+        damage.packet()
+    lost.packet()
+    assert left.told("video") == []
+    assert lost.told("video") == ["2 packets of video could not be decoded"]
+
+
+def test_frames_that_grow_too_large_on_the_way_are_told(tmp_path: Path) -> None:
+    sound = Sound(sine(4, 48_000), 48_000, "aac", frame=1024)
+    path = write(tmp_path / "a.ts", Pictures(every(40, 4000), codec="libx264", sizes={60: (640, 480)}), sound)
+    source, items = read(path)
+    assert len(frame_times_ms(items)) == 100
+    assert source.cut is None
+    source, items = read(path, MediaSettings(max_pixels=100_000))
+    assert len(frame_times_ms(items)) == 60
+    assert source.cut == f"source {path}: 40 packets of video could not be decoded"
 
 
 @pytest.mark.parametrize("number", [0, 50, 99])

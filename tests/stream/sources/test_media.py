@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
 import pytest
 from av.stream import Disposition
@@ -250,6 +251,17 @@ def test_one_of_several_tracks_is_read_and_told(tmp_path: Path) -> None:
     assert [notice for notice in reading.source.notices if notice.startswith("2 video tracks: track")]
 
 
+def test_frames_before_zero_are_trimmed_also_where_they_have_no_time_stamps(tmp_path: Path) -> None:
+    pictures = Pictures(every(40, 1000, -1000), codec="libx264")
+    path = write(tmp_path / "a.mkv", pictures, Sound(sine(2), start_ms=-1000), options={"avoid_negative_ts": "disabled"})
+    with av.open(str(path)) as container:  # what has to be decoded before it is shown has lost its stamps
+        assert sum(packet.pts is None for packet in container.demux(video=0)) > 20
+    reading = read(path)
+    assert reading.frame_times_ms == every(40, 1000)
+    assert "video: starts 1.00 s before zero: trimmed" in reading.source.notices
+    assert len(reading.samples) == 16_000
+
+
 def test_a_track_far_behind_the_reading_becomes_idle_and_active_again(tmp_path: Path) -> None:
     path = write(tmp_path / "pause.mkv", Pictures(every(40, 1000) + every(40, 9000, 8000)), Sound(sine(9)))
     reading = read(path)
@@ -415,6 +427,22 @@ def test_damaged_packets_are_counted_and_the_rest_is_read(tmp_path: Path) -> Non
     path.write_bytes(bytes(data))
     reading = read(path)
     assert len(reading.frames) > 20
+
+
+def test_an_index_at_the_end_can_not_be_read_from_a_pipe(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mov", Sound(sine(20), frame=8000))
+    program = (
+        "from stream.errors import SourceError\n"
+        "from stream.sources.media import MediaSource\n"
+        "try: MediaSource('-').read()\n"
+        "except SourceError as error: print(error)"
+    )
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as pipe:
+        finished = subprocess.run(
+            [sys.executable, "-c", program], stdin=pipe.stdout, capture_output=True, text=True, check=True, cwd=_ROOT
+        )
+    assert "found data that is no media, expected video or audio" in finished.stdout
+    assert "give a file instead of a pipe" in finished.stdout
 
 
 def test_standard_input_is_read(tmp_path: Path) -> None:
