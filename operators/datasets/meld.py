@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 
+from operators.evaluation.rows import class_of, number_of, read_table
 from operators.interface import EMOTIONS
 from stream.errors import DatasetError
 
+COLUMNS = ("Utterance", "Emotion")
 SENTIMENTS = ("negative", "neutral", "positive")
 
 
@@ -35,21 +36,13 @@ def read_meld(folder: Path, split: Literal["train", "dev"]) -> Utterances:
     if not path.is_file():
         raise DatasetError(f"MELD in {folder}", found=f"no {path.name}", fix="point --data at the folder that holds it")
     texts, emotions, sentiments, dialogues, speakers = [], [], [], [], []
-    with path.open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                text, emotion = row["Utterance"], EMOTIONS.index(row["Emotion"])
-                sentiment = SENTIMENTS.index(row["Sentiment"]) if "Sentiment" in row else -1
-                dialogue = int(row.get("Dialogue_ID", line))
-            except (KeyError, ValueError, TypeError) as error:
-                raise DatasetError(f"MELD table {path}, line {line}", found=f"{type(error).__name__} {error}") from error
-            texts.append(text.replace("\u0092", "'").replace("’", "'"))
-            emotions.append(emotion)
-            sentiments.append(sentiment)
-            dialogues.append(dialogue)
-            speakers.append(row.get("Speaker") or "")
-    if not texts:
-        raise DatasetError(f"MELD table {path}", found="no row")
+    for line, row in read_table(path, COLUMNS):
+        where = f"table {path}, line {line}"
+        texts.append(row["Utterance"].replace("\u0092", "'").replace("’", "'"))
+        emotions.append(class_of(row["Emotion"], EMOTIONS, where))
+        sentiments.append(class_of(row["Sentiment"], SENTIMENTS, where) if "Sentiment" in row else -1)
+        dialogues.append(number_of(row["Dialogue_ID"], "dialogue", where) if "Dialogue_ID" in row else line)
+        speakers.append(row.get("Speaker", ""))
     return Utterances(
         texts=texts,
         emotions=np.array(emotions),

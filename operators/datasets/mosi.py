@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 from typing import Literal
@@ -10,9 +9,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from operators.evaluation.rows import read_table, sentiment_of
 from stream.errors import DatasetError
 
 FILE = "segments.csv"
+COLUMNS = ("text", "label", "video", "split")
 _CONTRACTIONS = re.compile(
     r"\b(?:(do|did|does|was|were|is|are|has|have|had|ca|wo|could|would|should|ai)(nt)"
     r"|(i|you|we|they)(ve|re|ll|d)|(i)(m)|(he|she|it|that|there|what|who)(s)|(could|would|should)(ve))\b"
@@ -35,18 +36,12 @@ def read_mosi(folder: Path, split: Literal["train", "valid"]) -> Opinions:
     if not path.is_file():
         raise DatasetError(f"MOSI in {folder}", found=f"no {FILE}", fix="point --data at the folder that holds it")
     texts, sentiment, videos = [], [], []
-    with path.open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                text, value, video, of = row["text"], float(row["label"]), row["video"], row["split"]
-            except (KeyError, ValueError, TypeError) as error:
-                raise DatasetError(f"MOSI list {path}, line {line}", found=f"{type(error).__name__} {error}") from error
-            if not -3 <= value <= 3:
-                raise DatasetError(f"MOSI list {path}, line {line}", found=f"label {value}", expected="-3 to 3")
-            if of == split:
-                texts.append(as_written(text))
-                sentiment.append(value)
-                videos.append(video)
+    for line, row in read_table(path, COLUMNS):
+        value = sentiment_of(row["label"], f"table {path}, line {line}")
+        if row["split"] == split:
+            texts.append(as_written(row["text"]))
+            sentiment.append(value)
+            videos.append(row["video"])
     if not texts:
         raise DatasetError(f"MOSI list {path}", found=f"no row of split {split}")
     return Opinions(texts=texts, sentiment=np.array(sentiment, np.float32), videos=videos)

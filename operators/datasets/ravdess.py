@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,10 +10,12 @@ import av
 import msgspec
 import numpy as np
 
+from operators.evaluation.rows import class_of, number_of, read_table
 from stream.errors import DatasetError
 from stream.timeline.time import SAMPLE_RATE
 
 FILE = "clips.csv"
+COLUMNS = ("path", "actor", "emotion")
 LABELS = ("neutral", "joy", "sadness", "anger", "surprise", "fear", "disgust", "calm")
 """The eight emotions in the project's words and order; calm, which is published as neutral, comes last."""
 _LABEL_OF_EMOTION = {
@@ -48,16 +50,19 @@ def read_ravdess(folder: Path, actors: Collection[int]) -> list[SpokenClip]:
     if not path.is_file():
         raise DatasetError(f"RAVDESS in {folder}", found=f"no {FILE}", fix="point --data at the folder that holds it")
     clips = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                actor, label = int(row["actor"]), _LABEL_OF_EMOTION[row["emotion"]]
-                emotion, intensity = LABELS.index(label), row.get("intensity") or "normal"
-                clip = SpokenClip(path=folder / row["path"], actor=actor, emotion=emotion, intensity=intensity)
-            except (KeyError, ValueError, TypeError) as error:
-                raise DatasetError(f"RAVDESS list {path}, line {line}", found=f"{type(error).__name__} {error}") from error
-            if actor in actors:
-                clips.append(clip)
+    for line, row in read_table(path, COLUMNS):
+        where = f"table {path}, line {line}"
+        if (place := Path(os.path.normpath(row["path"]))).is_absolute() or ".." in place.parts:
+            raise DatasetError(where, found=f"path {row['path']}", expected="a path inside the list's folder")
+        emotion = tuple(_LABEL_OF_EMOTION.values())[class_of(row["emotion"], tuple(_LABEL_OF_EMOTION), where)]
+        clip = SpokenClip(
+            path=folder / row["path"],
+            actor=number_of(row["actor"], "actor", where),
+            emotion=LABELS.index(emotion),
+            intensity=row.get("intensity") or "normal",
+        )
+        if clip.actor in actors:
+            clips.append(clip)
     absent = sorted(set(actors) - {clip.actor for clip in clips})
     if absent:
         raise DatasetError(
@@ -79,6 +84,8 @@ def read_samples(path: Path) -> np.ndarray:
                 raise DatasetError(f"recording {path}", found=found, expected=f"{SAMPLE_RATE} Hz, one channel")
             resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
             frames = [out for frame in container.decode(stream) for out in resampler.resample(frame)]
-    except (av.FFmpegError, IndexError) as error:
-        raise DatasetError(f"recording {path}", found=str(error)) from error
+    except av.FFmpegError as error:
+        raise DatasetError(f"recording {path}", found=error.strerror) from error
+    except IndexError as error:
+        raise DatasetError(f"recording {path}", found="no sound", expected=f"{SAMPLE_RATE} Hz, one channel") from error
     return np.concatenate([frame.to_ndarray()[0] for frame in frames]) if frames else np.zeros(0, np.int16)

@@ -63,6 +63,14 @@ def sentiment_of(text: str, where: str) -> float:
     return value
 
 
+def number_of(text: str, what: str, where: str) -> int:
+    """A whole number. Raises `DatasetError` that says of what it is none."""
+    try:
+        return int(text)
+    except ValueError:
+        raise DatasetError(where, found=f"{what} {text}", expected="a number") from None
+
+
 def check_every_class(present: Collection[str], labels: Sequence[str], where: str) -> None:
     """Each label has a sample. Raises `DatasetError`: else a mean over classes would not say what it says."""
     absent = [label for label in labels if label not in present]

@@ -77,7 +77,11 @@ def test_ravdess_takes_the_actors_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "actors", "named"),
     [
-        (["a.flac,01,bored,normal,01,1.0"], (1,), "line 2"),
+        (["a.flac,01,bored,normal,01,1.0"], (1,), "line 2: found label bored, expected neutral, happy, .*disgust"),
+        (["a.flac,one,calm,normal,01,1.0"], (1,), "line 2: found actor one, expected a number"),
+        (["a.flac,01"], (1,), "line 2: found no emotion"),
+        (["../a.flac,01,calm,normal,01,1.0"], (1,), r"line 2: found path \.\./a\.flac, expected a path inside"),
+        (["/gone/a.flac,01,calm,normal,01,1.0"], (1,), "line 2: found path /gone/a.flac, expected a path inside"),
         (["a.flac,01,calm,normal,01,1.0"], (1, 2), "actor 2"),
         (["gone.flac,01,calm,normal,01,1.0"], (1,), "gone.flac"),
     ],
@@ -93,9 +97,9 @@ def test_a_recording_of_another_rate_is_refused(tmp_path: Path) -> None:
     write_tone(tmp_path / "a.flac", 22_050)
     with pytest.raises(DatasetError, match="22050"):
         read_samples(tmp_path / "a.flac")
-    (tmp_path / "b.flac").write_text("no sound")
-    with pytest.raises(DatasetError, match=r"b\.flac"):
-        read_samples(tmp_path / "b.flac")
+    (tmp_path / "b.wav").write_text("no sound")
+    with pytest.raises(DatasetError, match=r"recording .*b\.wav: found Invalid data found when processing input$"):
+        read_samples(tmp_path / "b.wav")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +145,36 @@ def test_meld_reads_its_table_and_refuses_unknown_emotions(tmp_path: Path) -> No
     table.write_text("Sr No.,Utterance,Emotion\n1,Oh,boredom\n")
     with pytest.raises(DatasetError, match="line 2"):
         read_meld(tmp_path, "dev")
+
+
+TABLES = {
+    "clips.csv": ("path,actor,emotion\na.flac,1,calm\n", lambda folder: read_ravdess(folder, (1,))),
+    "segments.csv": ("text,label,video,split\nFINE,1,v,train\n", lambda folder: read_mosi(folder, "train")),
+    "dev_sent_emo.csv": ("Utterance,Emotion\nFine,joy\n", lambda folder: read_meld(folder, "dev")),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_that_is_none_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    content, read = TABLES[name]
+    write_tone(tmp_path / "a.flac", 16_000)
+    # As spreadsheets save it.
+    (tmp_path / name).write_text(f"\ufeff{content}", encoding="utf-8")
+    read(tmp_path)
+    header, row = content.splitlines()
+    columns = header.split(",")
+    for bad, named in (
+        ("", "an empty file"),
+        (f"{header}\n", "no row"),
+        ("\n".join(line.rsplit(",", 1)[0] for line in (header, row)), f"no column {columns[-1]}"),
+        (f"{header}\n{row.replace('F', 'é').replace('a.', 'é.')}", "UTF-8"),
+        (f"{header}\n{'a' * 200_000},1,1,1\n", "field larger"),
+    ):
+        (tmp_path / name).write_text(bad, encoding="latin-1")
+        with pytest.raises(DatasetError, match=named) as told:
+            read(tmp_path)
+        assert name in str(told.value)
+        assert "\n" not in str(told.value)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
