@@ -129,8 +129,11 @@ class Following:
             return
         if asked.latest:
             for message in messages:
-                known = message.topic in self.known.topics or message.header.global_sequence > self.known.covered
-                if self.known.wanted(message.topic) and not known:
+                if not self.known.wanted(message.topic) or message.topic in self.known.topics:
+                    continue
+                if message.header.publisher_epoch != self.known.epoch:
+                    self.known.out.append(message)  # its sequence is another epoch's, and says nothing of this one's
+                elif message.header.global_sequence <= self.known.covered:
                     self.known.deliver(message)
             self._finish()
             return

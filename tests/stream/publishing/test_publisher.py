@@ -420,3 +420,22 @@ def test_events_of_later_versions_are_passed_on(foreign: Foreign) -> None:
     foreign.send(pack(event, publisher_epoch=1, sequence=1, global_sequence=1), ended(2))
     bodies = [m.body for m in foreign.subscriber.messages() if isinstance(m, Message)]
     assert bodies == [event, SessionEvent(session="s", event="ended")]
+
+
+def test_what_was_last_said_before_a_restart_hides_nothing_said_after_it(tmp_path: Path) -> None:
+    with Publisher(ANY_PORT, log=tmp_path) as before:
+        for number in range(3):
+            before.publish(prediction(number, "a"))
+    with Publisher(ANY_PORT, log=tmp_path) as publisher:
+        for number in range(5):
+            position = publisher.publish(prediction(number, "b"))
+        assert publisher.wait_for_acknowledgement(position, PATIENCE_S)
+        with subscribe(publisher) as subscriber:
+            items = iter(subscriber)
+            newest = [next(items), next(items)]
+            assert all(one in newest for one in (prediction(2, "a"), prediction(4, "b")))
+            publisher.publish(prediction(3, "a"))
+            publisher.publish(prediction(4, "a"))
+            assert [next(items), next(items)] == [prediction(3, "a"), prediction(4, "a")]
+            assert subscriber.lost == 0
+            assert subscriber.latest() == {("a", "speech"): prediction(4, "a"), ("b", "speech"): prediction(4, "b")}
