@@ -133,7 +133,7 @@ def analyze(
 
             own, known = publisher_keys(key, authorised)
             publisher = stack.enter_context(Publisher(publish, log=log, key=own, authorised=known, insecure=insecure))
-            if insecure:
+            if insecure and own is None:
                 terminal.print_notice(err, "--insecure: whoever reaches these addresses reads all that is published")
         with terminal.working(err, "Loading the model"):
             from deploy.inline import open_session

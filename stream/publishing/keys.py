@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -37,6 +38,8 @@ class SecretKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __repr__(self) -> str:
         return f"SecretKey({self.name})"
 
+
+_log = logging.getLogger(__name__)
 
 Key = TypeVar("Key", SecretKey, PublicKey)
 
@@ -98,6 +101,7 @@ class Authorised:
                 key = public_key(path)
             except InputError as error:
                 self.refused[path.name] = str(error)
+                _log.warning("%s; it lets nobody in", error)
             else:
                 self._keys[key.public] = key
         return True
