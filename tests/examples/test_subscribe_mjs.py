@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import threading
 from collections import Counter
@@ -96,6 +97,26 @@ def test_node_follows_a_publisher_that_comes_again(example: Path, follow: list[s
         publisher.publish(SessionEvent(session="s", event="ended"))
         out, _ = process.communicate(timeout=PATIENCE_S)
     assert numbers(lines + out.splitlines()) == [0, 1, 2]
+
+
+def test_node_that_was_stopped_has_everything(example: Path, follow: list[subprocess.Popen[str]]) -> None:
+    with Publisher("tcp://127.0.0.1:*") as publisher:
+        process = start(example, follow, publisher.endpoint)
+        assert publisher.wait_for_subscriber(PATIENCE_S)
+        publisher.publish(prediction(0))
+        assert process.stdout is not None
+        lines = [process.stdout.readline()]
+        process.send_signal(signal.SIGSTOP)
+        for number in range(1, 8_000):
+            position = publisher.publish(prediction(number))
+            if number % 1_000 == 0:  # the queue of the publisher itself is not what is tried here
+                assert publisher.wait_for_acknowledgement(position, PATIENCE_S)
+        publisher.publish(SessionEvent(session="s", event="ended"))
+        process.send_signal(signal.SIGCONT)
+        out, _ = process.communicate(timeout=PATIENCE_S)
+    lines += out.splitlines()
+    assert numbers(lines) == list(range(8_000))
+    assert not any("gap" in json.loads(line) for line in lines)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
