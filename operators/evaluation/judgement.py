@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from operators.evaluation.bootstrap import RESAMPLES, SEED, bootstrap_intervals
+from operators.evaluation.calibration_interval import calibration_error_interval
 from operators.evaluation.metrics import class_metrics, confusion_matrix, expected_calibration_error, sentiment_metrics
 
 Measure = Callable[[np.ndarray], dict[str, float]]
+
+
+class Calibration(NamedTuple):
+    """The name of a calibration error, how sure of each row one was, float (n,), and whether rightly, bool (n,)."""
+
+    name: str
+    confidence: np.ndarray
+    right: np.ndarray
+
 
 DEFINITIONS = {
     "rows": "how many were judged",
@@ -19,7 +30,8 @@ DEFINITIONS = {
     "weighted_f1": "mean of the classes' F1, weighted by their share of the truth",
     "macro_f1": "mean of the classes' F1",
     "calibration_error": "expected calibration error (ECE): rows in 15 bins of equal width by the top class's probability; "
-    "sum over bins of (share of the rows) x |mean probability - share right|",
+    "sum over bins of (share of the rows) x |mean probability - share right|; chance alone makes one on few rows, for which "
+    "its interval allows",
     "mae": "mean absolute error of sentiment in [-3, 3]",
     "corr": "Pearson correlation of sentiment; not defined for a constant prediction",
     "acc7": "share whose sentiment, rounded to -3 .. 3 (half to even), is right",
@@ -78,13 +90,17 @@ class JudgedClasses(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def measure(self) -> Measure:
         """A function of some of the rows, int64 (m,), that gives their metrics."""
-        predicted, right, confidence = self.predicted, self.right, self.probabilities.max(1)
+        predicted = self.predicted
 
         def metrics(rows: np.ndarray) -> dict[str, float]:
             matrix = confusion_matrix(self.truth[rows], predicted[rows], len(self.labels))
-            return class_metrics(matrix) | {"calibration_error": expected_calibration_error(confidence[rows], right[rows])}
+            return class_metrics(matrix)
 
         return metrics
+
+    def calibration(self) -> Calibration:
+        """Its calibration error is that of the most probable class."""
+        return Calibration("calibration_error", self.probabilities.max(1), self.right)
 
 
 class JudgedSentiment(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -103,20 +119,29 @@ class JudgedSentiment(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return confusion_matrix(truth, predicted, 7)
 
     @property
+    def covered(self) -> np.ndarray:
+        """Which truths lie in their intervals, bool (n,)."""
+        found: np.ndarray = (self.low <= self.truth) & (self.truth <= self.high)
+        return found
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of the rounded sentiments."""
         return tuple(f"{value:+d}" if value else "0" for value in range(-3, 4))
 
     def measure(self) -> Measure:
         """A function of some of the rows, int64 (m,), that gives their metrics."""
-        covered = (self.low <= self.truth) & (self.truth <= self.high)
+        covered = self.covered
 
         def metrics(rows: np.ndarray) -> dict[str, float]:
-            coverage = float(covered[rows].mean())
-            calibration = {"interval_coverage": coverage, "interval_error": abs(coverage - self.level)}
-            return sentiment_metrics(self.truth[rows], self.predicted[rows]) | calibration
+            coverage = {"interval_coverage": float(covered[rows].mean())}
+            return sentiment_metrics(self.truth[rows], self.predicted[rows]) | coverage
 
         return metrics
+
+    def calibration(self) -> Calibration:
+        """Its calibration error is that of the interval, which is as sure of each row."""
+        return Calibration("interval_error", np.full(len(self.truth), self.level), self.covered)
 
 
 Judged = JudgedClasses | JudgedSentiment
@@ -145,6 +170,10 @@ def figures_of(split: JudgedSplit, *, resamples: int = RESAMPLES, seed: int = SE
         for name, value in measure(np.arange(count)).items():
             low, high = intervals[name]
             figures[f"{name}_{suffix}" if suffix else name] = Figure(value=value, low=low, high=high)
+        name, confidence, right = judged.calibration()
+        low, high = calibration_error_interval(confidence, right, resamples=resamples, seed=seed)
+        error = expected_calibration_error(confidence, right)
+        figures[f"{name}_{suffix}" if suffix else name] = Figure(value=error, low=low, high=high)
         if isinstance(judged, JudgedSentiment) and not suffix:
             figures["interval_level"] = Figure(value=judged.level)
     return figures | {name: Figure(value=count) for name, count in split.counts.items()}

@@ -90,8 +90,13 @@ def reliability_bins(confidence: np.ndarray, right: np.ndarray, bins: int = CALI
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
     """ECE in [0, 1]: sum over bins of (share of the rows) x |mean confidence - share right|; arguments as above."""
+    return float(np.abs(calibration_gaps(confidence, right, bins)).sum())
+
+
+def calibration_gaps(confidence: np.ndarray, right: np.ndarray, bins: int = CALIBRATION_BINS) -> np.ndarray:
+    """The terms of the ECE with their signs, float64 (b,): (share of the rows) x (mean confidence - share right) by bin."""
     found = reliability_bins(confidence, right, bins)
-    return float(found.counts @ np.abs(found.confidence - found.right) / len(confidence))
+    return found.counts * (found.confidence - found.right) / len(confidence)
 
 
 def _correlation(truth: np.ndarray, predicted: np.ndarray) -> float:

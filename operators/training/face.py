@@ -15,9 +15,10 @@ from operators.calibration import fit_temperature, reliability
 from operators.datasets.fer2013 import FaceImages, read_fer2013
 from operators.encoders import face
 from operators.encoders.face import FaceCropEncoder, FaceNetwork
-from operators.evaluation.bootstrap import bootstrap_intervals
+from operators.evaluation.bootstrap import figures_with_intervals, without_intervals
+from operators.evaluation.calibration_interval import calibration_figures
 from operators.evaluation.face_robustness import accuracy_under
-from operators.evaluation.metrics import expected_calibration_error, unweighted_average_recall
+from operators.evaluation.metrics import unweighted_average_recall
 from operators.evaluation.rows import check_every_class
 from operators.interface import EMOTIONS
 from operators.model_description import EmotionHeadDescription, PartDescription, WeightsDescription
@@ -84,7 +85,7 @@ def put_face_part(output: Path, trained: Sequence[FaceTraining], valid: FaceImag
     figures = _figures(scores, truth) | robustness
     if others:
         own = [scores, *(_reading(other)(valid.images) for other in others)]
-        figures |= seed_figures([_measure(one, truth)(np.arange(len(truth))) for one in own])
+        figures |= seed_figures([without_intervals(_figures(one, truth)) for one in own])
     metrics = {f"fer2013_valid_{name}": value for name, value in figures.items()}
     put_part(
         output,
@@ -118,8 +119,8 @@ def _reading(modules: PartModules) -> Callable[[np.ndarray], Tensor]:
     return logits
 
 
-def _measure(logits: Tensor, classes: Tensor) -> Callable[[np.ndarray], dict[str, float]]:
-    """A function of some of the rows, int64 (m,), that gives their accuracy, recall and cross-fitted calibration error."""
+def _figures(logits: Tensor, classes: Tensor) -> dict[str, float]:
+    """Accuracy, recall and cross-fitted calibration error, each with its 95 % bootstrap interval as NAME_low, NAME_high."""
     truth, probabilities = classes.numpy(), cross_fitted(logits, classes)
     predicted, confidence = probabilities.argmax(1).numpy(), probabilities.max(1).values.numpy()
 
@@ -127,18 +128,6 @@ def _measure(logits: Tensor, classes: Tensor) -> Callable[[np.ndarray], dict[str
         return {
             "accuracy": float((predicted[rows] == truth[rows]).mean()),
             "unweighted_recall": unweighted_average_recall(truth[rows], predicted[rows]),
-            "calibration_error": expected_calibration_error(confidence[rows], predicted[rows] == truth[rows]),
         }
 
-    return measure
-
-
-def _figures(logits: Tensor, classes: Tensor) -> dict[str, float]:
-    """What `_measure` gives of all rows, each with its 95 % bootstrap interval as NAME_low, NAME_high."""
-    measure, count = _measure(logits, classes), len(classes)
-    intervals = bootstrap_intervals(measure, count)
-    figures = {}
-    for name, value in measure(np.arange(count)).items():
-        figures[name] = value
-        figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
-    return figures
+    return figures_with_intervals(measure, len(truth)) | calibration_figures(confidence, predicted == truth)

@@ -30,7 +30,8 @@ from operators.evaluation.as_segments import (
     speech_segment,
     text_segment,
 )
-from operators.evaluation.bootstrap import bootstrap_intervals
+from operators.evaluation.bootstrap import figures_with_intervals
+from operators.evaluation.calibration_interval import calibration_figures
 from operators.evaluation.metrics import expected_calibration_error, unweighted_average_recall
 from operators.evaluation.text import as_transcribed
 from operators.fusion.decision import Opinion, fuse_opinions
@@ -193,16 +194,11 @@ def _figures(heads: Heads, rows: Rows, trust_of_group: Mapping[int, float]) -> d
         return {
             "accuracy": float(right[chosen].mean()),
             "unweighted_recall": unweighted_average_recall(rows.truth[chosen], predicted[chosen]),
-            "calibration_error": expected_calibration_error(confidence[chosen], right[chosen]),
         }
 
-    figures, intervals = measure(np.arange(len(right))), bootstrap_intervals(measure, len(right))
     random = np.random.default_rng(0)
     by_chance = [expected_calibration_error(confidence, random.random(len(right)) < confidence) for _ in range(200)]
-    found: dict[str, float] = {}
-    for name, value in figures.items():
-        found[name] = value
-        found[f"{name}_low"], found[f"{name}_high"] = intervals[name]
+    found = figures_with_intervals(measure, len(right)) | calibration_figures(confidence, right)
     return found | {"calibration_error_if_perfect": float(np.mean(by_chance))}
 
 
@@ -212,8 +208,7 @@ def _valence_figures(model: AffectModel, mapping: ValenceMap, opinions: Opinions
     valences = np.array([result.valence for result in results])
     covered = covered_by_others(opinions.sentiment - mapping.slope * valences, opinions.videos, mapping.level)
     name = f"mosi_valid_coverage_at_{mapping.level:g}_out_of_valence"
-    low, high = bootstrap_intervals(lambda rows: {name: float(covered[rows].mean())}, len(covered))[name]
-    return {name: float(covered.mean()), f"{name}_low": low, f"{name}_high": high}
+    return figures_with_intervals(lambda rows: {name: float(covered[rows].mean())}, len(covered))
 
 
 def _heard(model: AffectModel, clips: Sequence[SpokenClip], track: Track) -> tuple[Rows, np.ndarray]:

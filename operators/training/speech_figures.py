@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from operators.datasets.ravdess import LABELS, SpokenClip
-from operators.evaluation.bootstrap import bootstrap_intervals
-from operators.evaluation.metrics import expected_calibration_error, unweighted_average_recall
+from operators.evaluation.bootstrap import figures_with_intervals
+from operators.evaluation.calibration_interval import calibration_figures
+from operators.evaluation.metrics import unweighted_average_recall
 from operators.interface import EMOTIONS
 from operators.training.text_figures import calibrated_by_others
 
@@ -37,14 +38,9 @@ def clip_figures(logits: Mapping[str, Tensor], clips: Sequence[SpokenClip]) -> d
         return {
             "unweighted_recall": unweighted_average_recall(truth[rows], predicted[rows]),
             "unweighted_recall_7": unweighted_average_recall(published[rows], seven[rows]),
-            "calibration_error": expected_calibration_error(confidence[rows], seven[rows] == published[rows]),
         }
 
-    intervals = bootstrap_intervals(measure, len(truth))
-    figures = {}
-    for name, value in measure(np.arange(len(truth))).items():
-        figures[name] = value
-        figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
+    figures = figures_with_intervals(measure, len(truth)) | calibration_figures(confidence, seven == published)
     for variant, degraded in logits.items():
         if variant != PLAIN:
             figures[f"unweighted_recall_under_{variant}"] = unweighted_average_recall(truth, degraded.argmax(1).numpy())

@@ -12,8 +12,9 @@ from torch import Tensor
 from operators.calibration import fit_temperature, interval_half_width
 from operators.datasets.meld import SENTIMENTS, Utterances
 from operators.datasets.mosi import Opinions
-from operators.evaluation.bootstrap import bootstrap_intervals
-from operators.evaluation.metrics import expected_calibration_error, sentiment_metrics, unweighted_average_recall, weighted_f1
+from operators.evaluation.bootstrap import figures_with_intervals
+from operators.evaluation.calibration_interval import calibration_figures
+from operators.evaluation.metrics import sentiment_metrics, unweighted_average_recall, weighted_f1
 
 FEWEST: Final = 50
 """Rows below which a figure of a group says nothing."""
@@ -35,7 +36,7 @@ def sentiment_figures(values: Mapping[str, np.ndarray], opinions: Opinions, leve
         kept = {name: found[name] for name in ("mae", "corr", "acc7", "acc2_has0", "acc2_non0")}
         return kept | {f"coverage_at_{level:g}": float(covered[rows].mean())}
 
-    figures = _with_intervals(measure(np.arange(len(truth))), bootstrap_intervals(measure, len(truth)))
+    figures = figures_with_intervals(measure, len(truth))
     for way, other in others:
         found = sentiment_metrics(truth, other)
         figures |= {f"{name}_of_{way}": found[name] for name in ("mae", "acc2_non0")}
@@ -56,10 +57,9 @@ def emotion_figures(logits: Mapping[str, Tensor], utterances: Utterances) -> dic
         return {
             "weighted_f1": weighted_f1(truth[rows], predicted[rows]),
             "unweighted_recall": unweighted_average_recall(truth[rows], predicted[rows]),
-            "calibration_error": expected_calibration_error(confidence[rows], predicted[rows] == truth[rows]),
         }
 
-    figures = _with_intervals(measure(np.arange(len(truth))), bootstrap_intervals(measure, len(truth)))
+    figures = figures_with_intervals(measure, len(truth)) | calibration_figures(confidence, predicted == truth)
     return figures | {f"weighted_f1_of_{way}": weighted_f1(truth, other.argmax(1).numpy()) for way, other in others}
 
 
@@ -108,11 +108,3 @@ def calibrated_by_others(logits: Tensor, classes: Tensor, groups: np.ndarray) ->
         if not rows.all():
             probabilities[rows] = (logits[rows] / fit_temperature(logits[~rows], classes[~rows])).softmax(1)
     return probabilities
-
-
-def _with_intervals(figures: dict[str, float], intervals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    found = {}
-    for name, value in figures.items():
-        found[name] = value
-        found[f"{name}_low"], found[f"{name}_high"] = intervals[name]
-    return found
