@@ -107,8 +107,7 @@ def analyze(
 ) -> None:
     """Predict affect over a clip: a line for each final prediction, then a summary.
 
-    The exit code is 0 when all that the source declares was analysed, 1 when something failed on the way, 2 when something
-    about the input has to be mended.
+    The exit code is 0 when all that the source declares was analysed, 1 when something failed, 2 when the input is at fault.
     """
     from deploy.cli import terminal
     from deploy.cli.lines import STDOUT, LineWriter

@@ -23,8 +23,7 @@ def replay(
 ) -> None:
     """Predict from a recording, exactly as the session did: twice, the same bytes.
 
-    The predictions in the recording, if there are any, are compared. The exit code is 1 where the same model predicts
-    otherwise, or the recording is cut; 2 where it can't be read.
+    What was recorded is compared. The exit code is 1 where the same model differs or the recording is cut, 2 at bad input.
     """
     from deploy.cli import terminal
     from deploy.cli.changes import Changes, print_changes

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import typer
 from cli_fakes import FakeInline
 
 from deploy.cli import app
@@ -76,6 +77,20 @@ def test_a_group_without_its_command_shows_help(affectstream: Run) -> None:
     assert outcome.code == 2
     assert "pipeline" in outcome.out + outcome.err
     assert "affectstream: ;" not in outcome.err
+
+
+def helps(command: Any, name: str) -> Iterator[tuple[str, str]]:
+    yield name, command.help or ""
+    for child, below in getattr(command, "commands", {}).items():
+        yield from helps(below, f"{name} {child}")
+
+
+def test_a_command_s_help_breaks_no_sentence() -> None:
+    """rich keeps the line breaks of docstrings: each paragraph is one line of code."""
+    found = dict(helps(typer.main.get_command(app.app), "affectstream"))
+    assert len(found) > 12
+    assert all(text for text in found.values())
+    assert [name for name, text in found.items() if any("\n" in part.strip() for part in text.split("\n\n"))] == []
 
 
 def test_interrupting_anything_ends_with_130(affectstream: Run, inline: FakeInline) -> None:
