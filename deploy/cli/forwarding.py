@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -200,7 +201,7 @@ class Webhook:
                 request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
                 urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_S).close()
             except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a redirect to no address
-                self.failures.add(error)
+                self.failures.add(error.reason if type(error) is urllib.error.URLError else error)
 
 
 class Osc:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -147,6 +148,17 @@ def test_beyond_this_machine_keys_are_needed_or_insecure_said(tmp_path: Path, en
     if endpoint.startswith("tcp://0"):
         with Publisher(endpoint, insecure=True):
             pass
+
+
+def test_every_socket_that_binds_does_so_at_the_one_door() -> None:
+    root = Path(__file__).parents[3]
+    files = [path for part in ("stream", "operators", "deploy") for path in (root / part).rglob("*.py")]
+    binds = {str(path.relative_to(root)) for path in files if re.search(r"\.bind(_to_random_port)?\(", path.read_text())}
+    # Questions about keys, inside the process; what is measured beside our own, on loopback.
+    assert binds == {"stream/publishing/endpoint.py", "stream/publishing/peers.py"} | {
+        "deploy/bench/publish.py",
+        "deploy/bench/publish_side.py",
+    }
 
 
 def test_a_secret_key_is_its_owners_alone(tmp_path: Path) -> None:
