@@ -142,8 +142,12 @@ class TraceBuilder:
             self.scene(2 + size, True, wait, together=True)
             self.rest("audio" if "audio" in self.cursor else source)
         elif what == "active":
-            self.put(StreamActive(stream=source, at_ns=self.cursor[source]))
-            self.resting[source] = False
+            self.wake(source)
+        elif what == "come-back":
+            self.rest(source)
+            self.scene(2 + size, True, wait, together=True)
+            self.wake(source)
+            self.restart(who, delta, size)
         elif what == "refused":
             behind = size % 2 == 0
             start = self.cursor[name] - (1 + delta) * HALF if behind else self.cursor[name]
@@ -161,6 +165,11 @@ class TraceBuilder:
         """A source goes idle."""
         self.put(StreamIdle(stream=source, at_ns=self.cursor[source]))
         self.resting[source] = True
+
+    def wake(self, source: str) -> None:
+        """A source is active again, where it had been: behind those that have gone on."""
+        self.put(StreamActive(stream=source, at_ns=self.cursor[source]))
+        self.resting[source] = False
 
     def end(self, name: str, delta: int) -> None:
         """A stream ends, a little behind or ahead of where it is."""
@@ -197,7 +206,7 @@ class Blank:
 def actions() -> st.SearchStrategy[Action]:
     """One action; what brings the trace forward is drawn more often than what disturbs it."""
     weights = {"speech": 6, "pause": 6, "packet": 3, "word": 3, "catch-up": 2, "bound": 2, "refused": 2}
-    weights |= {"idle": 1, "break-off": 3, "active": 2, "epoch": 2, "end": 1, "end-all": 1}
+    weights |= {"idle": 1, "break-off": 3, "active": 2, "come-back": 1, "epoch": 2, "end": 1, "end-all": 1}
     kinds = [kind for kind, weight in weights.items() for _ in range(weight)]
     small = st.integers(0, 7)
     return st.tuples(st.sampled_from(kinds), small, st.integers(0, 5), small, st.sampled_from([0, 0, 1, 2, 8]))
