@@ -98,7 +98,8 @@ def planned_lane(
             if drivers.intersection(item.streams):
                 end = int(max(reached, base))
                 if isinstance(settings, WindowSettings):
-                    steps = [start + (reached - start) // cadence * cadence for start in opened.keys() - closed]
+                    shown = [start for start in opened.keys() - closed if reached >= start + cadence]
+                    steps = [start + (reached - start) // cadence * cadence for start in shown]
                     ends = [s.end for s in lane.closed]
                     end = int(max([base, min(reached, item.at_ns), *steps, *ends]))
                 for start in sorted(s for s in opened.keys() - closed if s < end):

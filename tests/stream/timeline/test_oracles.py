@@ -158,6 +158,17 @@ def test_a_restart_cuts_windows_and_the_grid_goes_on() -> None:
     ]
 
 
+def test_a_window_of_which_nothing_was_given_out_begins_anew_with_an_epoch_that_begins_behind_it() -> None:
+    settings = TimelineSettings(segmentation=WindowSettings(length_ns=100 * MS, hop_ns=60 * MS), cadence_ns=80 * MS)
+    restart = EpochStart(streams=("video",), epoch=1, at_ns=90 * MS)
+    expected = expect([VIDEO], settings, every_10_ms(frame(0), frame(130), restart, frame(200, epoch=1)))
+    assert lane(expected)[:3] == [
+        ("window", 0, 100, "window"),
+        ("window", 60, 100, "reconnect"),  # the one from 120 was open at 130, and is none of this epoch
+        ("window", 100, 160, "window"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("modality", "packet", "inside"),
     [
