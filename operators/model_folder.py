@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,9 @@ def _check_names(folder: Path, description: ModelDescription) -> None:
         if unknown or not part.emotion.labels:
             found = ", ".join(sorted(unknown)) or "none"
             raise ModelFolderError(f"{what}: labels of {modality}", found=found, expected=", ".join((*EMOTIONS, "calm")))
+        repeated = [label for label, count in Counter(part.emotion.labels).items() if count > 1]
+        if repeated:
+            raise ModelFolderError(f"{what}: labels of {modality}", found=f"{repeated[0]} twice", expected="each once")
 
 
 def _check_base(folder: Path, base: BaseWeights) -> None:

@@ -104,6 +104,10 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: describe(f, lambda d: d["video"]["emotion"]["labels"].append("boredom")),
         "boredom",
     ),
+    "a label twice": (
+        lambda f: describe(f, lambda d: d["video"]["emotion"]["labels"].__setitem__(0, "fear")),
+        "labels of video: found fear twice",
+    ),
     "no part": (lambda f: describe(f, lambda d: d.pop("video")), "no part"),
     "weights that are not described": (
         lambda f: describe(f, lambda d: d["video"].update(weights="other.safetensors")),
