@@ -30,8 +30,16 @@ _LIMITS = {
     ),
     "video": (
         "FER2013 is pictures from the web labelled by their search words, of which people agree on about two thirds; "
-        "skin tones, ages and head poses are unevenly represented, disgust and fear are often missed."
+        "skin tones, ages and head poses are unevenly represented, disgust and fear are often missed. Who is shown is not "
+        "known, so there are no figures by group."
     ),
+}
+_DATA = {
+    "text": "the folder that holds mosi/ and meld/",
+    "audio": "RAVDESS's folder. From an empty cache it gives the same weights to the byte, on machines of the kind that "
+    "trained them",
+    "video": "FER2013's folder",
+    "fusion": "the folder that holds ravdess/, meld/, fer2013/ and mosi/; after the parts",
 }
 
 
@@ -55,9 +63,9 @@ def card_of(description: ModelDescription) -> str:
         "## Use",
         "Describing expressed affect in recordings and live streams of people who agreed to it, for research.",
         "",
-        "| part | reads | encoder | trained by |",
-        "|---|---|---|---|",
-        *(f"| {name} | {_PURPOSE[name]} | {part.encoder} | `{part.command}` |" for name, part in parts.items()),
+        "| part | reads | encoder |",
+        "|---|---|---|",
+        *(f"| {name} | {_PURPOSE[name]} | {part.encoder} |" for name, part in parts.items()),
         "",
         "## Out of scope",
         "Inner states can't be read off a face, a voice or a sentence. Not for decisions about people (hiring, teaching, "
@@ -73,7 +81,9 @@ def card_of(description: ModelDescription) -> str:
         *(f"| package {base.package} | its own | {base.licence} | any |" for base in description.base_weights),
         "",
         "## Metrics",
-        "On validation rows, which also set temperatures, intervals and reliabilities; test splits were not touched.",
+        "On validation rows, which also set temperatures, intervals and reliabilities; test splits were not touched. *low* "
+        "and *high* are the ends of 95 % bootstrap intervals; that of a calibration error allows for what chance adds to it "
+        "on few rows (`operators/evaluation/calibration_interval.py`), and so may reach down to 0.",
         "",
         "| figure | value |",
         "|---|---|",
@@ -92,8 +102,19 @@ def card_of(description: ModelDescription) -> str:
         *(f"- {name}: {_LIMITS[name]}" for name in parts),
         *([f"- fusion: {_FUSED}"] if len(parts) > 1 else []),
         "",
+        "## Command",
+        "Each with `--output DIR` and with `--data` as said:",
+        "",
+        *(f"- `{command}`: {_DATA[name]}" for name, command in _commands(description).items()),
+        "",
     ]
     return "\n".join(lines)
+
+
+def _commands(description: ModelDescription) -> dict[str, str]:
+    """What trained the parts and fitted the fusion, by their names."""
+    commands = {name: part.command for name, part in description.parts.items()} | {"fusion": description.fusion.command}
+    return {name: command for name, command in commands.items() if command}
 
 
 def _groups(description: ModelDescription) -> list[str]:
