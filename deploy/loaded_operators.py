@@ -66,7 +66,8 @@ class LoadedOperators:
     @property
     def identity(self) -> ModelIdentity:
         """Which model it is."""
-        return ModelIdentity(name=self.model.name, digest=self.model.digest, licence=self.model.licence)
+        model = self.model
+        return ModelIdentity(name=model.name, digest=model.digest, licence=model.licence, licences=dict(model.licences) or None)
 
     def close(self) -> None:
         """Ends the two threads, after the calls that are under way."""

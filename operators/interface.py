@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -159,6 +159,7 @@ class SegmentModel(Protocol):
     name: str
     digest: str
     licence: str
+    licences: Mapping[str, str]
     device: str
 
     def infer(self, batch: Sequence[tuple[SegmentInput, SpeechResult]]) -> list[AffectResult]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -116,6 +116,7 @@ class AffectModel:
         name: str,
         digest: str,
         licence: str,
+        licences: Mapping[str, str] = {},
         device: str = "cpu",
         text: TextPart | None = None,
         audio: AudioPart | None = None,
@@ -125,6 +126,7 @@ class AffectModel:
         self.name = name
         self.digest = digest
         self.licence = licence
+        self.licences = licences
         self.device = device
         self.face_encoder: FaceEncoder = video.encoder if video else NoFaceEncoder()
         self._speaker = load_speaker_weights()

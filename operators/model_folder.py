@@ -62,6 +62,7 @@ def load_model(folder: Path | None = None, device: str = "cpu") -> AffectModel:
         name=description.name,
         digest=folder_digest(folder, description),
         licence=description.permitted_use,
+        licences={name: f"{weights.use} ({weights.licence})" for name, weights in description.weights.items()},
         device=device,
         text=_text_part(folder, text, description.fusion, device) if text else None,
         audio=_audio_part(folder, audio, description.fusion, device) if audio else None,

@@ -164,6 +164,13 @@ class ModelIdentity(Checked, frozen=True, kw_only=True, omit_defaults=True):
     name: Annotated[str, Meta(description="the model folder's name for itself")]
     digest: Annotated[str, Meta(description="SHA-256 over the model folder's files")]
     licence: Annotated[str, Meta(description="the most restrictive permitted use among its weights")]
+    licences: (
+        Annotated[
+            dict[str, str],
+            Meta(description="permitted use and licence of each of its weights, by file; absent where none are stated"),
+        ]
+        | None
+    ) = None
 
 
 class Result(Checked, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -166,6 +166,7 @@ class _Model:
     """Feels nothing."""
 
     name, digest, licence, device = "none", "none", "none", "none"
+    licences: Mapping[str, str] = {}
 
     def infer(self, batch: Sequence[tuple[SegmentInput, SpeechResult]]) -> list[AffectResult]:
         nothing = AffectResult(sentiment=None, emotions=None, valence=None, arousal=None, weights={})

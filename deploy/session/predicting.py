@@ -59,7 +59,9 @@ class Predictor:
         self._speech = speech
         self._affect = affect
         self._utterance = utterance
-        self._model = ModelIdentity(name=model.name, digest=model.digest, licence=model.licence)
+        self._model = ModelIdentity(
+            name=model.name, digest=model.digest, licence=model.licence, licences=dict(model.licences) or None
+        )
         self._device = model.device
         self._patience_s = patience_s
         self._host = host

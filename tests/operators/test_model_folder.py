@@ -63,6 +63,7 @@ def repin(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> 
 def test_what_was_put_is_what_is_loaded(made: Path) -> None:
     model = load_model(made)
     assert (model.name, model.licence, model.device) == ("tiny", "any", "cpu")
+    assert model.licences == {"face.safetensors": "any (none)"}
     features = model.face_encoder.infer(np.full((2, 48, 48), 90, np.uint8))
     assert features.shape == (2, FEATURE_DIM)
     assert load_model(made).digest == model.digest

@@ -85,7 +85,15 @@ def results(draw: st.DrawFn) -> Result:
             )
             for name, weight in weights.items()
         },
-        model=optional(st.builds(ModelIdentity, name=texts, digest=texts, licence=texts)),
+        model=optional(
+            st.builds(
+                ModelIdentity,
+                name=texts,
+                digest=texts,
+                licence=texts,
+                licences=st.none() | st.dictionaries(texts, texts, max_size=2),
+            )
+        ),
         clock_uncertainty_ns=optional(st.integers(0, 10**9)),
     )
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -172,6 +172,7 @@ class Loudness:
 
 class Mute:
     name, digest, licence, device = "mute", "0", "none", "cpu"
+    licences: Mapping[str, str] = {}
 
     def infer(self, batch: Sequence[tuple[SegmentInput, SpeechResult]]) -> list[AffectResult]:
         nothing = AffectResult(sentiment=None, emotions=None, valence=None, arousal=None, weights={})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -24,6 +24,7 @@ WAIT_S = 10
 
 class Model:
     name, digest, licence, device = "model", "d1", "research", "cpu"
+    licences: Mapping[str, str] = {"text.safetensors": "research (MELD: GPL-3.0)"}
 
 
 def word(text: str, start_ns: int = 0, end_ns: int = NS_PER_SECOND) -> Word:
@@ -70,6 +71,7 @@ def test_identity_states_and_model_are_those_of_the_revision() -> None:
     assert (result.status, result.reason, result.kind) == ("final", "silence", "utterance")
     assert result.model is not None
     assert (result.model.name, result.model.digest, result.model.licence) == ("model", "d1", "research")
+    assert result.model.licences == {"text.safetensors": "research (MELD: GPL-3.0)"}
 
 
 def test_heard_words_make_text_present_with_their_coverage_and_origin() -> None:
