@@ -107,7 +107,7 @@ def reference_bounds(streams: list[Declared], trace: Trace, history: list[Views]
     """Up to where each item, by itself, lets the reference bound R come; minus infinity where nothing is waited for."""
     bounds, before = [], first_views(streams)
     for (item, _), views in zip(trace, history, strict=True):
-        waited = [{n for n in leads(streams) if views[n].waited}]
+        waited = [{n for n in leads(streams) if views[n].waited}] if lane_end(streams, views) == math.inf else []
         if isinstance(item, StreamEnd):  # taken as a bound first, while it is still waited for
             waited.append({n for n in leads(streams) if before[n].waited})
         bounds.append(max([min(views[n].bound for n in names) for names in waited if names], default=-math.inf))

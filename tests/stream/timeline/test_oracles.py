@@ -90,6 +90,14 @@ def test_windows_close_when_the_reference_bound_reaches_their_end_and_are_cut_at
     assert [s.closed for s in expected.lane.closed] == [2, 5, 5]
 
 
+def test_the_end_of_all_is_that_of_the_sources_whatever_derives_from_them() -> None:
+    faces = Declared("faces", Modality.VIDEO, "video")
+    ahead = VideoFrame(stream="faces", sequence=0, start_ns=256 * MS, end_ns=256 * MS, image=None)
+    trace = every_10_ms(frame(0), frame(90), ahead, StreamEnd(stream="video", at_ns=100 * MS))
+    expected = expect([VIDEO, faces], TimelineSettings(segmentation=WindowSettings(length_ns=80 * MS, hop_ns=80 * MS)), trace)
+    assert lane(expected) == [("window", 0, 80, "window"), ("window", 80, 100, "end")]
+
+
 def test_lines_are_made_disjoint_and_silence_lies_between() -> None:
     lines = (Span(300 * MS, 400 * MS), Span(100 * MS, 350 * MS), Span(120 * MS, 200 * MS))
     settings = TimelineSettings(segmentation=LineSettings(lines=lines, silence_ns=80 * MS))
