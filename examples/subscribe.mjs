@@ -38,7 +38,11 @@ function deliver({ topic, header, payload }) {
   if (session !== undefined && topic.startsWith("session/") && ["ended", "failed"].includes(body.event)) done = true
 }
 
-const opened = ([topic, header, payload]) => ({ topic: topic.toString(), header: JSON.parse(header), payload })
+// Two frames: topic, and header and payload in JSON, between them a line feed.
+function opened([topic, frame]) {
+  const end = frame.indexOf("\n")
+  return { topic: topic.toString(), header: JSON.parse(frame.subarray(0, end)), payload: frame.subarray(end + 1) }
+}
 
 function enter(next) {
   if (next === epoch) return
@@ -81,7 +85,7 @@ async function ask(question) {
       attempt--
       continue
     }
-    for (let i = 0; i < rest.length; i += 3) messages.push(opened(rest.slice(i, i + 3)))
+    for (let i = 0; i < rest.length; i += 2) messages.push(opened(rest.slice(i, i + 2)))
     missing.push(...page.missing)
     lost ||= page.lost
     if (!page.more) return { messages: messages.filter(({ topic }) => wanted(topic)), missing, upto: page.upto, lost }
@@ -188,7 +192,7 @@ inbound.connect(endpoint)
 for await (const frames of inbound) {
   const topic = frames[0].toString()
   if (topic === "heartbeat") await heartbeat(JSON.parse(frames[1]))
-  else if (frames.length === 3 && wanted(topic)) await message(opened(frames))
+  else if (frames.length === 2 && wanted(topic)) await message(opened(frames))
   if (done) break
 }
 inbound.close()

@@ -190,8 +190,9 @@ def plain_figures(figures: Mapping[str, Figure]) -> dict[str, float]:
 
 
 def definition_of(name: str) -> str:
-    """What a figure is, by its name with or without a suffix."""
-    if name in DEFINITIONS:
-        return DEFINITIONS[name]
-    known, suffix = name.rsplit("_", 1)
-    return f"{DEFINITIONS[known]}; {SUFFIXES[suffix]}"
+    """What a figure is, by its name with or without the suffix of what its rows were also judged by."""
+    for suffix, what in SUFFIXES.items():
+        plain = name.removesuffix(f"_{suffix}")
+        if plain != name:
+            return f"{DEFINITIONS[plain]}; {what}"
+    return DEFINITIONS[name]

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from operators.evaluation.bootstrap import LEVEL, RESAMPLES
-from operators.evaluation.judgement import DEFINITIONS, SUFFIXES, Figure, Judged, JudgedClasses, JudgedSentiment, JudgedSplit
+from operators.evaluation.judgement import Figure, Judged, JudgedClasses, JudgedSentiment, JudgedSplit, definition_of
 from operators.evaluation.metrics import reliability_bins
 from operators.evaluation.plots import confusion_plot, error_plot, reliability_plot, sentiment_reliability_plot
 
@@ -57,8 +57,9 @@ def report_page(subject: Subject, splits: Mapping[str, JudgedSplit], figures: Ma
         f"<h1>{escape(title)}</h1>",
         f"<p>Model digest <code>{escape(subject.digest[:16])}</code>, permitted use: {escape(subject.licence)}. "
         f"Made by <code>{escape(subject.command)}</code>.</p>",
-        f'<p class="quiet">Intervals are {LEVEL:.0%} bootstrap intervals: percentiles of {RESAMPLES} resamples of the rows, '
-        "seeded. Rows count as independent; on new speakers or videos figures vary more. Rows that the model was trained or "
+        f'<p class="quiet">Intervals are {LEVEL:.0%} bootstrap intervals over {RESAMPLES} resamples of the rows, '
+        "seeded: percentiles, but for calibration errors, which resampling raises; theirs are wide enough to hold the true "
+        "one. Rows count as independent; on new speakers or videos figures vary more. Rows that the model was trained or "
         "calibrated on flatter it: its card names them.</p>",
     ]
     for name, split in splits.items():
@@ -80,18 +81,9 @@ def _figure_table(figures: Mapping[str, Figure]) -> str:
         interval = "" if figure.low is None or figure.high is None else f"{_number(figure.low)} to {_number(figure.high)}"
         rows.append(
             f'<tr><td><code>{escape(name)}</code></td><td class="number">{_number(figure.value)}</td>'
-            f'<td class="number">{interval}</td><td class="quiet">{escape(_definition(name))}</td></tr>'
+            f'<td class="number">{interval}</td><td class="quiet">{escape(definition_of(name))}</td></tr>'
         )
     return f"<table><tr><th>figure<th>value<th>{LEVEL:.0%} interval<th>what it is</tr>{''.join(rows)}</table>"
-
-
-def _definition(name: str) -> str:
-    """What a figure is, by its name with or without the suffix of what its rows were also judged by."""
-    for suffix, what in SUFFIXES.items():
-        plain = name.removesuffix(f"_{suffix}")
-        if plain != name:
-            return f"{DEFINITIONS[plain]}; {what}"
-    return DEFINITIONS[name]
 
 
 def _number(value: float) -> str:

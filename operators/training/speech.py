@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +26,7 @@ from operators.training import speech_features, speech_fitting
 from operators.training.assembly import begin_folder, put_part
 from operators.training.feature_cache import key_of, training_cache
 from operators.training.progress import Track, silently
+from operators.training.seeds import seed_figures
 from operators.training.speech_features import CHANGED, PLAIN, VARIANTS, VoiceFeatures, clip_features
 from operators.training.speech_figures import clip_figures, group_figures, unweighted_recall
 from operators.training.speech_fitting import RECIPE, SpeechRecipe, fit_voice, logits_of, mean_of, shared_part, voice_rows
@@ -126,7 +126,8 @@ def train_speech(
     metrics = {f"ravdess_valid_{name}": value for name, value in clip_figures(logits, clips_valid).items()}
     groups = group_figures("ravdess_valid", logits[PLAIN], clips_valid)
     if seeds > 1:
-        metrics |= _spread("ravdess_valid", [unweighted_recall(logits_of(one, rows_valid), truth) for one in trained])
+        recalls = [unweighted_recall(logits_of(one, rows_valid), truth) for one in trained]
+        metrics |= seed_figures([{"ravdess_valid_unweighted_recall": recall} for recall in recalls])
     if folds:
         left_out = leave_actors_out(found, folds, numbers, checkpoints, epochs, device, recipe, track)
         means = {variant: seen.mean(0) for variant, seen in left_out.items()}
@@ -134,7 +135,7 @@ def train_speech(
         groups = group_figures(f"ravdess_{folds}_folds", means[PLAIN], clips)
         if seeds > 1:
             recalls = [unweighted_recall(one, found.classes) for one in left_out[PLAIN]]
-            metrics |= _spread(f"ravdess_{folds}_folds", recalls)
+            metrics |= seed_figures([{f"ravdess_{folds}_folds_unweighted_recall": recall} for recall in recalls])
     put_part(
         output,
         "audio",
@@ -183,11 +184,3 @@ def leave_actors_out(
             for k, name in enumerate(variants):
                 logits[name][place, held] = logits_of(one, asked, k)
     return logits
-
-
-def _spread(name: str, recalls: Sequence[float]) -> dict[str, float]:
-    """Mean and deviation over seeds, each alone."""
-    return {
-        f"{name}_unweighted_recall_mean_of_{len(recalls)}_seeds": float(np.mean(recalls)),
-        f"{name}_unweighted_recall_deviation_of_{len(recalls)}_seeds": float(np.std(recalls, ddof=1)),
-    }

@@ -71,11 +71,6 @@ class Following:
         self._ended: Position | None = None
 
     @property
-    def settled(self) -> tuple[int, int]:
-        """Publisher epoch (0: nothing is known) and global sequence up to where everything has gone out or been told."""
-        return self.known.epoch or 0, self.known.covered
-
-    @property
     def is_asking(self) -> bool:
         """Whether something is being asked for."""
         return self._asked is not None
@@ -84,7 +79,7 @@ class Following:
         """A message off the XPUB."""
         if self._asked is not None:
             self._hold(message)
-        else:
+        elif not self.known.continues(message):
             self._consider(message)
 
     def take_heartbeat(self, heartbeat: Heartbeat, now_s: float) -> None:
@@ -185,6 +180,8 @@ class Following:
                 self._consider(item)
 
     def _consider(self, message: Received) -> None:
+        if self.known.continues(message):
+            return
         header = message.header
         if not self.known.wanted(message.topic):
             return
@@ -203,8 +200,6 @@ class Following:
                 self.known.deliver(message)
             else:  # was it there before us, or have we missed its beginning?
                 self._ask(self.known.covered, message)
-        elif header.sequence == known[0] + 1:
-            self.known.deliver(message)
         elif header.sequence > known[0]:
             self._ask(known[1], message)
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+
+import msgspec
 
 from stream.publishing.replay import Missing
-from stream.publishing.wire import Gap, Header, Heartbeat, Position
+from stream.publishing.wire import Gap, Header, Heartbeat, Position, unpack_header
 
 
-class Received(NamedTuple):
+class Received(msgspec.Struct, frozen=True):
     """A message whose header is known and whose payload nobody has looked at yet."""
 
     topic: bytes
     header: Header
     payload: bytes
+
+
+def received(frames: list[bytes]) -> Received:
+    """What the two frames of a message hold. Raises `PublishingError` where the header does not follow the protocol."""
+    header, _, payload = frames[1].partition(b"\n")
+    return Received(frames[0], unpack_header(header), payload)
 
 
 class Known:
@@ -99,6 +106,15 @@ class Known:
         """Tells what is missing of a topic in an epoch."""
         epoch, topic = key
         self.out.append(Gap(publisher_epoch=epoch, topic=topic.decode(errors="replace"), first=first, last=last, reason=reason))  # type: ignore[arg-type]
+
+    def continues(self, message: Received) -> bool:
+        """Whether it is the next of a topic that is known, as nearly all are; it goes out then."""
+        header = message.header
+        last = self.topics.get(message.topic)
+        if last is None or header.sequence != last[0] + 1 or header.publisher_epoch != self.epoch:
+            return False
+        self.deliver(message)
+        return True
 
     def deliver(self, message: Received) -> None:
         """The next message of its topic goes out."""

@@ -6,8 +6,8 @@ from collections import OrderedDict
 
 from stream.prediction import Prediction
 
-SEGMENTS = 16_384
-"""Segments whose newest revision is known, so that one that is published twice comes once; the least recent go first."""
+SEGMENTS = 8_192
+"""Segments, the newest, whose revision is known at least (at most twice as many), so that one published twice comes once."""
 LANES = 4_096
 """Lanes of sessions whose newest prediction is kept."""
 
@@ -19,7 +19,8 @@ class Newest:
     """What is known of the segments of many sessions."""
 
     def __init__(self) -> None:
-        self._revisions: OrderedDict[Identity, tuple[int, str]] = OrderedDict()
+        self._recent: dict[Identity, tuple[int, str]] = {}
+        self._before: dict[Identity, tuple[int, str]] = {}
         self._lanes: OrderedDict[tuple[str, str], Prediction] = OrderedDict()
 
     def lanes(self) -> dict[tuple[str, str], Prediction]:
@@ -30,14 +31,12 @@ class Newest:
         """Whether this revision is new: a session may hand its finals to a new publisher once more."""
         result = prediction.result
         identity = (result.session, result.source_epoch, result.lane, result.start_ns)
-        known = self._revisions.get(identity)
+        known = self._recent.get(identity) or self._before.get(identity)
         if known is not None and (result.revision < known[0] or (result.revision, result.status) == known):
             return False
-        self._revisions[identity] = (result.revision, result.status)
-        if known is not None:
-            self._revisions.move_to_end(identity)
-        elif len(self._revisions) > SEGMENTS:
-            self._revisions.popitem(last=False)
+        self._recent[identity] = (result.revision, result.status)
+        if len(self._recent) >= SEGMENTS:  # the least recent go at once: one by one, each would cost as much as it did to add
+            self._before, self._recent = self._recent, {}
         lane = (result.session, result.lane)
         newest = self._lanes.get(lane)
         if newest is None or (newest.result.source_epoch, newest.result.start_ns) <= (result.source_epoch, result.start_ns):
@@ -48,5 +47,6 @@ class Newest:
 
     def begin(self, session: str) -> None:
         """A session begins anew under its name: its segments are others."""
-        for identity in [i for i in self._revisions if i[0] == session]:
-            del self._revisions[identity]
+        for known in (self._recent, self._before):
+            for identity in [i for i in known if i[0] == session]:
+                del known[identity]

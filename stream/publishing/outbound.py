@@ -138,8 +138,7 @@ class Outbound:
         self._changed[topic] = sequence
         send = self.xpub.send  # send_multipart checks each frame before, which takes as long as sending it
         send(topic, zmq.SNDMORE)
-        send(frames[1], zmq.SNDMORE)
-        send(frames[2])
+        send(frames[1])
         if self._redacted_wanted and topic.startswith(_PREDICTIONS):
             self.xpub.send_multipart(redacted(frames))
 

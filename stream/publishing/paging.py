@@ -16,7 +16,7 @@ _PREDICTIONS, _REDACTED = PREDICTIONS.encode(), REDACTED.encode()
 
 
 def page_of(request: Request, prefixes: tuple[bytes, ...], ring: Ring, last: OrderedDict[bytes, list[bytes]]) -> list[bytes]:
-    """The frames of a page: JSON, then three of each message. `last`: the newest message of each topic, the newest behind."""
+    """The frames of a page: JSON, then two of each message. `last`: the newest message of each topic, the newest behind."""
     full = tuple(prefix for prefix in prefixes if not meet(prefix, _REDACTED) or not prefix)
     inner = tuple(_PREDICTIONS + prefix[len(_REDACTED) :] if prefix.startswith(_REDACTED) else prefix for prefix in prefixes)
 

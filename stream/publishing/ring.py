@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream.publishing.replay import PAGE_BYTES, PAGE_MESSAGES, Missing, Why
+from stream.publishing.replay import PAGE_BYTES, PAGE_MESSAGES, PAGE_PLACES, Missing, Why
 from stream.publishing.wire import Position
 
 SILENT_EPOCHS = 64
@@ -110,7 +110,7 @@ class Ring:
         epoch.slots[number] = _Slot(topic, sequence, key, now_s, frames)
         epoch.last = number
         self._count += 1
-        self.bytes += len(frames[2])
+        self.bytes += len(frames[1])
         self.trim(now_s)
 
     def trim(self, now_s: float) -> None:
@@ -140,6 +140,7 @@ class Ring:
         missing: list[tuple[int, bytes, int, Why]] = []
         size = 0
         whole: list[Missing] = []
+        places = 0
         upto = max(after, stop) if after <= end else end
         for epoch in list(self._epochs):
             if epoch.epoch < after.publisher_epoch or epoch.epoch > stop.publisher_epoch:
@@ -149,17 +150,18 @@ class Ring:
             if first < epoch.first:
                 whole += self._before(epoch, first, prefixes)
             for number in range(max(first, epoch.first), min(last, epoch.last) + 1):
+                if len(entries) >= PAGE_MESSAGES or size >= PAGE_BYTES or places >= PAGE_PLACES:
+                    upto = Position(epoch.epoch, number - 1)
+                    return Selection(entries, whole + _ranges(missing), upto, True, lost)
+                places += 1
                 slot = epoch.slots[number]
                 if not slot.topic.startswith(prefixes):
                     continue
                 if slot.frames is None:
                     missing.append((epoch.epoch, slot.topic, slot.sequence, _why(slot)))
                     continue
-                if len(entries) >= PAGE_MESSAGES or size >= PAGE_BYTES:
-                    upto = Position(epoch.epoch, number - 1)
-                    return Selection(entries, whole + _ranges(missing), upto, True, lost)
                 entries.append(slot.frames)
-                size += len(slot.frames[2])
+                size += len(slot.frames[1])
         return Selection(entries, whole + _ranges(missing), upto, False, lost)
 
     def _lost(self, after: Position) -> bool:
@@ -187,7 +189,7 @@ class Ring:
             if epoch.epoch == epoch_number and number in epoch.slots:
                 slot = epoch.slots[number]
                 if slot.frames is not None:
-                    self.bytes -= len(slot.frames[2])
+                    self.bytes -= len(slot.frames[1])
                     slot.frames = None
 
     def _evict(self, epoch: _Epoch) -> None:
@@ -196,7 +198,7 @@ class Ring:
         epoch.first += 1
         self._count -= 1
         if slot.frames is not None:
-            self.bytes -= len(slot.frames[2])
+            self.bytes -= len(slot.frames[1])
             if self._newest.get(slot.segment) == (epoch.epoch, number):
                 del self._newest[slot.segment]
         if not slot.topic:

@@ -12,7 +12,7 @@ from stream.prediction import Prediction
 from stream.publishing.following import Following
 from stream.publishing.inbound import Inbound
 from stream.publishing.keys import PublicKey, SecretKey
-from stream.publishing.known import Received
+from stream.publishing.known import Received, received
 from stream.publishing.newest import Newest
 from stream.publishing.replay import unpack_answer
 from stream.publishing.wire import (
@@ -28,7 +28,6 @@ from stream.publishing.wire import (
     Position,
     check_session,
     unpack_body,
-    unpack_header,
     unpack_heartbeat,
 )
 
@@ -141,7 +140,8 @@ class Subscriber:
 
     def _next(self) -> Message | Gap | None:
         """The next thing to tell, None once closed."""
-        out = self._following.known.out
+        known = self._following.known
+        out = known.out
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         while not self._closing:
             while out:
@@ -149,7 +149,7 @@ class Subscriber:
                 told = item if isinstance(item, Gap) else self._opened(item)
                 if told is not None:
                     return told
-            self._settled = self._following.settled
+            self._settled = (known.epoch or 0, known.covered)
             self._take(deadline)
         return None
 
@@ -185,10 +185,10 @@ class Subscriber:
 
     def _take_published(self, frames: list[bytes]) -> None:
         try:
-            if len(frames) == 3:
-                self._following.take(Received(frames[0], unpack_header(frames[1]), frames[2]))
-            else:
+            if len(frames) != 2 or frames[0] == _HEARTBEAT:
                 self._take_heartbeat(unpack_heartbeat(frames))
+            else:
+                self._following.take(received(frames))
         except PublishingError:
             self.malformed += 1
 
@@ -206,12 +206,12 @@ class Subscriber:
 
     def _take_answer(self, frames: list[bytes]) -> None:
         try:
-            answer, messages = unpack_answer(frames)
-            received = [Received(topic, unpack_header(header), payload) for topic, header, payload in messages]
+            answer, answers = unpack_answer(frames)
+            messages = [received(frames) for frames in answers]
         except PublishingError:
             self.malformed += 1
             return
-        self._following.answer(answer, received, time.monotonic())
+        self._following.answer(answer, messages, time.monotonic())
         if self._following.denied:
             raise PublishingError(
                 f"publisher on {self.endpoint}",
@@ -221,19 +221,19 @@ class Subscriber:
             )
         self._ask(time.monotonic())
 
-    def _opened(self, received: Received) -> Message | Gap | None:
+    def _opened(self, message: Received) -> Message | Gap | None:
         """The typed message; None where it is malformed or a duplicate, a gap where it is too old."""
-        header = received.header
+        header = message.header
         if self._is_too_old(header):
             return Gap(
                 publisher_epoch=header.publisher_epoch,
-                topic=received.topic.decode(errors="replace"),
+                topic=message.topic.decode(errors="replace"),
                 first=header.sequence,
                 last=header.sequence,
                 reason="too-old",
             )
         try:
-            body = unpack_body(received.topic, received.payload)
+            body = unpack_body(message.topic, message.payload)
         except PublishingError:
             self.malformed += 1
             return None
@@ -267,6 +267,9 @@ class Subscriber:
             self._open.discard(body.session)
             return not self._open
         return False
+
+
+_HEARTBEAT = HEARTBEAT.encode()
 
 
 def _seconds(published: str) -> float:

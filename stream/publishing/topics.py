@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream.publishing.keys import Read
-from stream.publishing.wire import HEARTBEAT, PREDICTIONS, REDACTED, SESSIONS, redact
+from stream.publishing.wire import HEARTBEAT, PREDICTIONS, REDACTED, SESSIONS, redact, split
 
 _REDACTED = REDACTED.encode()
 _READ_BY_ALL = tuple(name.encode() for name in (REDACTED, SESSIONS, HEARTBEAT))
@@ -23,4 +23,5 @@ def meet(prefix: bytes, name: bytes) -> bool:
 
 def redacted(frames: list[bytes]) -> list[bytes]:
     """The message of a prediction as it goes out on its redacted topic: without words."""
-    return [_REDACTED + frames[0][len(PREDICTIONS) :], frames[1], redact(frames[2])]
+    header, payload = split(frames[1])
+    return [_REDACTED + frames[0][len(PREDICTIONS) :], header + b"\n" + redact(payload)]

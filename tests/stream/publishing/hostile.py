@@ -57,11 +57,13 @@ def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, tuple[Any, 
 topics = st.sampled_from([b"prediction/s1", b"session/s1", b"redacted/s1", b"prediction/", b"", b"heartbeat"]) | st.binary(
     max_size=20
 ).map(lambda tail: b"prediction/" + tail)
-headers = altered(SAMPLE["prediction"][1])
-payloads = altered(SAMPLE["prediction"][2]) | altered(SAMPLE["event"][2])
+(_header, _prediction), (_, _event) = (SAMPLE[name][1].split("\n", 1) for name in ("prediction", "event"))
+headers = altered(_header)
+payloads = altered(_prediction) | altered(_event)
 heartbeats = altered(SAMPLE["heartbeat"][1])
 requests = altered(SAMPLE["request"])
 pages = altered(SAMPLE["page"]) | altered(SAMPLE["refusal"])
-messages = st.tuples(topics, headers, payloads).map(list)
+_seconds = st.tuples(headers, st.sampled_from([b"\n"] * 9 + [b""]), payloads).map(b"".join)
+messages = st.tuples(topics, _seconds).map(list)
 few = st.lists(st.binary(max_size=20), max_size=5)
 """Any number of any frames."""

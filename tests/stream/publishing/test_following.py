@@ -44,7 +44,7 @@ class Line:
         self.number += 1
         self.sequences[topic] += 1
         sequence = self.sequences[topic]
-        self.ring.add(self.number, sequence, [topic, b"", b"x"], segment, self.now_s)
+        self.ring.add(self.number, sequence, [topic, b"x"], segment, self.now_s)
         self.changed[topic.decode()] = sequence
         self.sent.append((self.epoch, topic, sequence))
         if not lost:

@@ -18,7 +18,7 @@ from stream.errors import PublishingError
 from stream.prediction import Prediction, Result
 from stream.publishing.accounts import PeerLimits
 from stream.publishing.following import HELD, Following
-from stream.publishing.known import Received
+from stream.publishing.known import Received, received
 from stream.publishing.publisher import Publisher
 from stream.publishing.replay import Page, Refusal, Request, unpack_answer, unpack_request
 from stream.publishing.subscriber import Subscriber
@@ -30,6 +30,7 @@ from stream.publishing.wire import (
     SessionEvent,
     pack,
     redact,
+    split,
     unpack,
     unpack_body,
     unpack_header,
@@ -44,7 +45,7 @@ answers = st.tuples(hostile.pages, st.lists(hostile.messages, max_size=2)).map(l
 DECODERS: dict[str, tuple[Callable[[Any], Any], st.SearchStrategy[Any], Any]] = {
     "message": (unpack, hostile.messages | hostile.few, Message),
     "header": (unpack_header, hostile.headers, Header),
-    "body": (lambda frames: unpack_body(frames[0], frames[2]), hostile.messages, Prediction | SessionEvent),
+    "body": (lambda frames: unpack_body(frames[0], split(frames[1])[1]), hostile.messages, Prediction | SessionEvent),
     "heartbeat": (unpack_heartbeat, st.tuples(st.just(b"heartbeat"), hostile.heartbeats) | hostile.few, Heartbeat),
     "request": (unpack_request, hostile.requests, Request),
     "answer": (lambda frames: unpack_answer(frames)[0], answers | hostile.few, Page | Refusal),
@@ -66,9 +67,9 @@ def test_every_decoder_gives_what_it_should_or_one_line(name: str, data: st.Data
     assert "\n" not in str(outcome) or isinstance(outcome, kind)
 
 
-def received(frames: list[bytes]) -> Received | None:
+def opened(frames: list[bytes]) -> Received | None:
     try:
-        return Received(frames[0], unpack_header(frames[1]), frames[2])
+        return received(frames)
     except PublishingError:
         return None
 
@@ -85,7 +86,7 @@ def answer(frames: list[bytes]) -> tuple[Page | Refusal, list[Received]] | None:
         page, messages = unpack_answer(frames)
     except PublishingError:
         return None
-    return page, [message for message in map(received, messages) if message is not None]
+    return page, [message for message in map(opened, messages) if message is not None]
 
 
 numbers = st.integers(1, 5)
@@ -235,8 +236,16 @@ def asker(publisher: Publisher) -> Iterator[Any]:
         asker.linger = 0
         asker.rcvtimeo = PATIENCE_MS
         host, _, port = publisher.endpoint.rpartition(":")
-        asker.connect(f"{host}:{int(port) + 1}")
+        asker.connect(f"{host}:{publisher._outbound._replay[port]}")
         yield asker
+
+
+def is_request(frame: bytes) -> bool:
+    try:
+        unpack_request(frame)
+    except PublishingError:
+        return False
+    return True
 
 
 def answered(asker: Any, number: int) -> list[bytes]:
@@ -255,9 +264,9 @@ def test_hostile_requests_change_nothing_but_a_counter(publisher: Publisher, ask
     bad = 0
     for frames in spoken:
         asker.send_multipart(frames)
-        try:
-            bad += len(frames) != 1 or unpack_request(frames[0]) is None
-        except PublishingError:
+        if len(frames) == 1 and is_request(frames[0]):
+            asker.recv_multipart()  # one at a time: the ROUTER keeps few answers, and lets go of what is beyond them
+        else:
             bad += 1
     assert answered(asker, 2**40 + 1) == before
     assert publisher.refused == refused + bad

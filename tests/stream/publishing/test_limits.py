@@ -54,7 +54,7 @@ class Guarded:
             one.curve_serverkey = publisher.public.encode()
         if connect:
             host, _, port = self.publisher.endpoint.rpartition(":")
-            one.connect(f"{host}:{int(port) + (kind == zmq.DEALER)}")
+            one.connect(f"{host}:{self.publisher._outbound._replay[port] if kind == zmq.DEALER else port}")
         return one
 
     def listener(self, name: str, *prefixes: str) -> Any:

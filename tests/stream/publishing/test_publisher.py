@@ -16,7 +16,7 @@ from stream.prediction import Prediction, Result, encode
 from stream.publishing import publisher as publisher_module
 from stream.publishing.publisher import Publisher
 from stream.publishing.subscriber import Subscriber
-from stream.publishing.wire import Gap, Message, SessionEvent, pack
+from stream.publishing.wire import Gap, Message, SessionEvent, pack, split
 
 ANY_PORT = "tcp://127.0.0.1:*"
 PATIENCE_S = 20.0
@@ -385,29 +385,34 @@ def test_a_new_publisher_counts_anew(foreign: Foreign) -> None:
 
 
 def test_hostile_messages_change_nothing_but_a_counter(foreign: Foreign) -> None:
-    topic, header, payload = good(2)
+    topic, frame = good(2)
+    header, payload = split(frame)
+
+    def message(topic: bytes, header: bytes, payload: bytes) -> list[bytes]:
+        return [topic, header + b"\n" + payload]
 
     def with_header(**fields: object) -> list[bytes]:
-        return [topic, json.dumps(json.loads(header) | fields).encode(), payload]
+        return message(topic, json.dumps(json.loads(header) | fields).encode(), payload)
 
     hostile = [
         [topic],
-        [topic, header],
-        [topic, header, payload, b""],
-        [b"prediction/other", header, payload],
-        [b"prediction/\xff", header, payload],
-        [b"session/s", header, payload],
-        [topic, b"\xff", payload],
-        [topic, b"[" * 100_000, payload],
-        [topic, header, b"{}"],
-        [topic, header, payload[:-1]],
+        [topic, header, payload],
+        [topic, frame, b""],
+        [topic, header + payload],
+        message(b"prediction/other", header, payload),
+        message(b"prediction/\xff", header, payload),
+        message(b"session/s", header, payload),
+        message(topic, b"\xff", payload),
+        message(topic, b"[" * 100_000, payload),
+        message(topic, header, b"{}"),
+        message(topic, header, payload[:-1]),
         with_header(version=2),
         with_header(sequence=0),
         with_header(sequence=2**70),
         with_header(sequence="9"),
         with_header(publisher_epoch=-1),
-        [b"session/s", header, b'{"session":"s"}'],
-        [b"session/", header, b'{"session":"","event":"ended"}'],
+        message(b"session/s", header, b'{"session":"s"}'),
+        message(b"session/", header, b'{"session":"","event":"ended"}'),
     ]
     # What has a good header has arrived, whatever its payload; a second one with the same header is a repetition.
     foreign.send(good(1), *hostile, good(3), ended(3))

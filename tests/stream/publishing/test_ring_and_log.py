@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stream.errors import PublishingError
 from stream.publishing import log as log_module
+from stream.publishing import ring as ring_module
 from stream.publishing.log import Log, Logged, Record, Started
 from stream.publishing.ring import Ring, RingLimits
 from stream.publishing.wire import BEGINNING, Position
@@ -19,7 +20,7 @@ def filled(limits: RingLimits, segments: list[int | None]) -> Ring:
     ring = Ring(limits)
     ring.begin(5, None)
     for number, segment in enumerate(segments, 1):
-        ring.add(number, number, [TOPIC, b"", b"12345"], segment, float(number))
+        ring.add(number, number, [TOPIC, b"12345"], segment, float(number))
     return ring
 
 
@@ -51,10 +52,34 @@ def test_all_after_a_position_is_there_superseded_or_gone(
     assert len(found.entries) + len({n for n in said if after < n <= last}) == max(0, last - after)
 
 
+@given(st.lists(st.none() | st.integers(0, 4), max_size=40), st.integers(1, 9), st.integers(0, 40))
+@settings(deadline=None, max_examples=100)
+def test_pages_add_up_to_the_whole_and_none_looks_at_more_than_its_places(
+    segments: list[int | None], places: int, after: int
+) -> None:
+    ring = filled(RingLimits(), segments)
+    whole = ring.select(Position(5, after), None, (TOPIC,))
+    found, missing, at, more, pages = [], set[int](), Position(5, after), True, 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ring_module, "PAGE_PLACES", places)
+        for prefixes in ((TOPIC,), (b"prediction/other",)):
+            at, more, pages = Position(5, after), True, 0
+            while more:
+                page = ring.select(at, None, prefixes)
+                found += page.entries
+                missing |= {n for m in page.missing for n in range(m.first, m.last + 1)}
+                assert len(page.entries) <= page.upto.global_sequence - at.global_sequence <= places or not page.more
+                at, more, pages = page.upto, page.more, pages + 1
+            assert pages <= 1 + max(0, len(segments) - after) / places
+    assert found == whole.entries
+    assert missing == {n for m in whole.missing for n in range(m.first, m.last + 1)}
+    assert at == whole.upto
+
+
 def test_an_epoch_that_nobody_remembers_is_lost_unless_it_ended_where_this_one_follows() -> None:
     ring = Ring(RingLimits())
     ring.begin(5, Position(4, 9))
-    ring.add(1, 1, [TOPIC, b"", b""], None, 0.0)
+    ring.add(1, 1, [TOPIC, b""], None, 0.0)
     lost = {p: ring.select(p, None, (TOPIC,)).lost for p in (Position(4, 8), Position(4, 9), Position(3, 1), BEGINNING)}
     assert list(lost.values()) == [True, False, True, False]
 
@@ -95,6 +120,6 @@ def test_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(log_module, "KEPT_BYTES", 5_000)
     log = Log(tmp_path)
     for number in range(1, 200):
-        log.append([Logged(5, number, number, [TOPIC, b"", b"p" * 100])])
+        log.append([Logged(5, number, number, [TOPIC, b"p" * 100])])
     log.close()
     assert sum(path.stat().st_size for path in tmp_path.glob("*.log")) <= 6_200

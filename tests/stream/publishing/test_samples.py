@@ -11,7 +11,7 @@ import pytest
 
 from stream.prediction import Prediction
 from stream.publishing.replay import Missing, Page, Refusal, unpack_answer, unpack_request
-from stream.publishing.wire import Position, SessionEvent, pack, unpack, unpack_heartbeat
+from stream.publishing.wire import Position, SessionEvent, pack, split, unpack, unpack_heartbeat
 
 SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.json"))
 EPOCH = 1795530027313
@@ -48,7 +48,7 @@ def test_messages(sample: dict[str, Any], kind: str) -> None:
         assert message.body == drops
     now = pack(message.body, publisher_epoch=EPOCH, sequence=1, global_sequence=1)
     assert now[0].decode() == sample[kind][0]
-    for new, old in zip(now[1:], sample[kind][1:], strict=True):
+    for new, old in zip(split(now[1]), split(sample[kind][1].encode()), strict=True):
         assert has_fields_of(json.loads(new), json.loads(old))
 
 

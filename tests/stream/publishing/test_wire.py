@@ -9,7 +9,9 @@ from stream.publishing.wire import Message, SessionEvent, pack, unpack
 HEADER = b'{"version":1,"publisher_epoch":1,"sequence":1,"global_sequence":1,"published":"now"}'
 
 
-@given(st.lists(st.binary(max_size=40) | st.sampled_from([b"prediction/s", b"session/s", HEADER]), max_size=4))
+@given(
+    st.lists(st.binary(max_size=40) | st.sampled_from([b"prediction/s", b"session/s", HEADER, HEADER + b"\n{}"]), max_size=4)
+)
 @settings(deadline=None, max_examples=300)
 def test_frames_are_a_message_or_one_error(frames: list[bytes]) -> None:
     try:
@@ -29,4 +31,5 @@ def test_what_is_packed_unpacks_to_the_same(session: str, sequence: int, summary
     event = SessionEvent(session=session, event="ended", summary=summary)
     message = unpack(pack(event, publisher_epoch=5, sequence=sequence, global_sequence=sequence))
     assert message.body == event
+    assert message.body.session == session
     assert (message.header.publisher_epoch, message.header.sequence) == (5, sequence)
