@@ -94,7 +94,8 @@ class Subscriber:
         self._open: set[str] = set()
         self._closing = False
         self._look_s = 0.0
-        self._second = ("", 0.0)
+        self._second = ""
+        self._fresh_until_s = 0.0
         keys = None if key is None or publisher_key is None else (key, publisher_key)
         self._inbound = Inbound(endpoint, (*prefixes, HEARTBEAT.encode()), keys, turn_ms=TURN_MS)
 
@@ -195,6 +196,7 @@ class Subscriber:
     def _take_heartbeat(self, heartbeat: Heartbeat) -> None:
         delay_s = time.time() - _seconds(heartbeat.published)
         self._skew_s = delay_s if self._skew_s is None else min(self._skew_s, delay_s)
+        self._second = ""
         self._inbound.connect_replay(heartbeat.replay)
         self._following.take_heartbeat(heartbeat, time.monotonic())
         self._ask(time.monotonic())
@@ -224,7 +226,8 @@ class Subscriber:
     def _opened(self, message: Received) -> Message | Gap | None:
         """The typed message; None where it is malformed or a duplicate, a gap where it is too old."""
         header = message.header
-        if self._is_too_old(header):
+        # Whoever was published within one second is fresh until the same moment.
+        if (header.published[:19] != self._second or time.time() > self._fresh_until_s) and self._is_too_old(header):
             return Gap(
                 publisher_epoch=header.publisher_epoch,
                 topic=message.topic.decode(errors="replace"),
@@ -247,14 +250,10 @@ class Subscriber:
     def _is_too_old(self, header: Header) -> bool:
         if self._max_age is None:
             return False
-        skew_s, now_s = self._skew_s or 0.0, time.time()
-        second = header.published[:19]
-        if second != self._second[0]:
-            self._second = (second, _seconds(header.published) // 1)
-        if now_s - self._second[1] - skew_s <= self._max_age:
-            return False  # even if it had been published as that second began
-        published = _seconds(header.published)
-        return published + skew_s >= self._began and now_s - published - skew_s > self._max_age
+        published_s, skew_s = _seconds(header.published), self._skew_s or 0.0
+        self._second, self._fresh_until_s = header.published[:19], published_s // 1 + skew_s + self._max_age
+        sent_s = published_s + skew_s
+        return sent_s >= self._began and time.time() - sent_s > self._max_age
 
     def _was_last(self, message: Message) -> bool:
         """Whether every session seen has ended."""
