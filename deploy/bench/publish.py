@@ -165,12 +165,13 @@ def measure_restart() -> Restart:
 
 
 def make_keys(folder: Path) -> Path:
-    """Keys of a publisher and of a subscriber that it lets in."""
+    """Keys of a publisher and of the subscribing processes that it lets in."""
     keys = folder / "keys"
     new_key("publisher", keys)
-    _, public = new_key("subscriber", keys)
     (keys / "authorised").mkdir()
-    public.rename(keys / "authorised" / public.name)
+    for index in range(PROCESSES):
+        _, public = new_key(f"subscriber-{index}", keys)
+        public.rename(keys / "authorised" / public.name)
     return keys
 
 
@@ -189,7 +190,10 @@ def _run(load: Load, seconds: float, own: bool, folder: Path, keys: Path | None)
         _line(publisher)
         subscribers = [
             stack.enter_context(
-                _process("subscribe", msgspec.structs.replace(side, out=str(folder / f"in-{index}"), threads=share))
+                _process(
+                    "subscribe",
+                    msgspec.structs.replace(side, out=str(folder / f"in-{index}"), threads=share, key=f"subscriber-{index}"),
+                )
             )
             for index, share in enumerate(shares)
         ]

@@ -18,7 +18,6 @@ import numpy as np
 import zmq
 
 from stream.prediction import ModalityReport, ModelIdentity, Prediction, Result, SentimentEstimate, Transcript, decode, encode
-from stream.publishing.accounts import PeerLimits
 from stream.publishing.keys import Authorised, public_key, secret_key
 from stream.publishing.publisher import Publisher
 from stream.publishing.subscriber import Subscriber
@@ -41,6 +40,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     messages: int = 0
     threads: int = 1
     keys: str | None = None
+    key: str = "subscriber-0"
+    """Of those, the subscribing process's own: a key's limits are for the subscribers of one owner."""
     log: str | None = None
     first: int = 0
 
@@ -85,7 +86,6 @@ class _OwnOut:
             log=None if side.log is None else Path(side.log),
             key=None if keys is None else secret_key(keys / "publisher.key"),
             authorised=None if keys is None else Authorised(keys / "authorised"),
-            peers=PeerLimits(connections_per_key=1_024),  # all subscribers have one key
         )
         self.endpoint = self.publisher.endpoint
         self.send = self.publisher.publish
@@ -165,7 +165,7 @@ def _own_messages(side: Side) -> Iterator[Prediction | Gap | None]:
     keys = None if side.keys is None else Path(side.keys)
     with Subscriber(
         side.endpoint,
-        key=None if keys is None else secret_key(keys / "subscriber.key"),
+        key=None if keys is None else secret_key(keys / f"{side.key}.key"),
         publisher_key=None if keys is None else public_key(keys / "publisher.pub"),
     ) as subscriber:
         for message in subscriber.messages():
@@ -184,7 +184,8 @@ def _bare_messages(side: Side) -> Iterator[Prediction | Gap | None]:
     with context.socket(zmq.SUB) as inbound:
         inbound.set_hwm(100_000)
         if side.keys is not None:
-            own, publisher = secret_key(Path(side.keys) / "subscriber.key"), public_key(Path(side.keys) / "publisher.pub")
+            keys = Path(side.keys)
+            own, publisher = secret_key(keys / f"{side.key}.key"), public_key(keys / "publisher.pub")
             inbound.curve_publickey, inbound.curve_secretkey = own.public.encode(), own.secret.encode()
             inbound.curve_serverkey = publisher.public.encode()
         for prefix in ("prediction/", "session/"):
