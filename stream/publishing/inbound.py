@@ -100,6 +100,15 @@ class Inbound:
         self._replay.connect(address)
         self._poller.register(self._replay, zmq.POLLIN)
 
+    def reconnect(self) -> None:
+        """Leaves connections over which nothing comes any more for new ones; what was waiting in them goes with them."""
+        self._sub.disconnect(self._endpoint)
+        self._sub.connect(self._endpoint)
+        if self._replay is not None:
+            self._poller.unregister(self._replay)
+            self._replay.close(linger=0)
+        self._replay = self._replay_address = None
+
     def close(self) -> None:
         """Disconnects."""
         if not self._sub.closed:

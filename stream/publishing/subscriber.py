@@ -33,6 +33,11 @@ from stream.publishing.wire import (
 
 TURN_MS = 100
 """At most so long until it is looked whether something has to be asked for, or whether it was closed."""
+SILENT = 2
+"""Heartbeats that stay away, and nothing else comes, before a connection is taken for dead. Where the publisher ended it while
+this process stood still, its end may not have come, and ZeroMQ would notice after 4 s."""
+LONGEST_SILENCE_S = 8.0
+"""Between attempts, which double it."""
 LOOK_S = 0.5
 """Between looks at the connection while messages come: what was lost with it also shows in the sequences."""
 
@@ -94,6 +99,7 @@ class Subscriber:
         self._open: set[str] = set()
         self._closing = False
         self._look_s = 0.0
+        self._heard_s = self._silence_s = float("inf")
         self._second = ""
         self._fresh_until_s = 0.0
         keys = None if key is None or publisher_key is None else (key, publisher_key)
@@ -163,6 +169,7 @@ class Subscriber:
         if usual and now_s < self._look_s:
             frames = self._inbound.receive()
             if frames is not None:
+                self._heard_s = now_s
                 self._take_published(frames)
                 return
         self._look_s = now_s + LOOK_S
@@ -175,7 +182,11 @@ class Subscriber:
         if answer is not None:
             self._take_answer(answer)
         if message is not None:
+            self._heard_s = now_s
             self._take_published(message)
+        elif now_s - self._heard_s > self._silence_s:
+            self._inbound.reconnect()
+            self._heard_s, self._silence_s = now_s, min(2 * self._silence_s, LONGEST_SILENCE_S)
         elif answer is None and deadline is not None and time.monotonic() >= deadline:
             raise PublishingError(
                 f"publisher on {self.endpoint}",
@@ -197,6 +208,7 @@ class Subscriber:
         delay_s = time.time() - _seconds(heartbeat.published)
         self._skew_s = delay_s if self._skew_s is None else min(self._skew_s, delay_s)
         self._second = ""
+        self._silence_s = SILENT * heartbeat.interval_ms / 1_000
         self._inbound.connect_replay(heartbeat.replay)
         self._following.take_heartbeat(heartbeat, time.monotonic())
         self._ask(time.monotonic())

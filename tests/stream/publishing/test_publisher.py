@@ -6,8 +6,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 
@@ -16,7 +18,7 @@ from stream.prediction import Prediction, Result, encode
 from stream.publishing import publisher as publisher_module
 from stream.publishing.publisher import Publisher
 from stream.publishing.subscriber import Subscriber
-from stream.publishing.wire import Gap, Message, SessionEvent, pack, split
+from stream.publishing.wire import Gap, Heartbeat, Message, SessionEvent, now, pack, split
 
 ANY_PORT = "tcp://127.0.0.1:*"
 PATIENCE_S = 20.0
@@ -348,6 +350,10 @@ class Foreign:
             assert self._outbound.poll(1000 * PATIENCE_S)
             self._outbound.recv()
 
+    def receive(self) -> bytes:
+        assert self._outbound.poll(1000 * PATIENCE_S)
+        return self._outbound.recv()
+
     def send(self, *messages: list[bytes]) -> None:
         for frames in messages:
             self._outbound.send_multipart(frames)
@@ -376,6 +382,23 @@ def test_gaps_are_counted_and_repetitions_left_out(foreign: Foreign) -> None:
     foreign.send(good(3), good(3), good(4), good(7), good(5), good(8), ended())
     assert starts(list(foreign.subscriber.messages())) == [3, 4, 7, 8]
     assert foreign.subscriber.lost == 2
+
+
+def test_who_hears_nothing_any_more_connects_anew_and_asks_for_the_rest(foreign: Foreign) -> None:
+    def beat(sequence: int, number: int) -> list[bytes]:
+        heartbeat = Heartbeat(
+            version=1, publisher_epoch=1, sequence=sequence, global_sequence=number, published=now(), interval_ms=100
+        )
+        return [b"heartbeat", msgspec.json.encode(heartbeat)]
+
+    foreign.send(beat(1, 0), good(1))
+    with ThreadPoolExecutor() as pool:
+        rest = pool.submit(lambda: list(foreign.subscriber.messages()))
+        ends = [foreign.receive() for _ in range(3)]
+        assert {one[:1] for one in ends} == {b"\0"}
+        assert {one[:1] for one in (foreign.receive() for _ in range(3))} == {b"\1"}
+        foreign.send(good(2), ended())
+        assert starts(rest.result()) == [1, 2]
 
 
 def test_a_new_publisher_counts_anew(foreign: Foreign) -> None:
