@@ -13,6 +13,15 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 
 
+class _HeapFigures(ctypes.Structure):
+    """glibc's `struct mallinfo2`."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    ]
+
+
 def bound_heap(settings: HeapSettings | None = None) -> bool:
     """Large blocks come from the system and go back to it, from now on; False where this isn't glibc.
 
@@ -28,3 +37,13 @@ def bound_heap(settings: HeapSettings | None = None) -> bool:
     wanted = {_MMAP_THRESHOLD: chosen.mmap_bytes, _TRIM_THRESHOLD: chosen.trim_bytes}
     mallopt = ctypes.CDLL(None).mallopt
     return all(mallopt(option, value) for option, value in wanted.items())
+
+
+def heap_in_use() -> int | None:
+    """Bytes that the program has asked of the heap and not given back, of all threads; None where the heap doesn't tell."""
+    figures = getattr(ctypes.CDLL(None), "mallinfo2", None) if platform.libc_ver()[0] == "glibc" else None
+    if figures is None:
+        return None
+    figures.restype = _HeapFigures
+    found = figures()
+    return int(found.uordblks + found.hblkhd)

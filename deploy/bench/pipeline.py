@@ -7,25 +7,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import psutil
 
 from deploy.bench.bare import BareTimes, PlannedSegment
 from deploy.bench.calibration import calibration_seconds
+from deploy.bench.memory import Memory, memory_slope, sampled_memory
 from deploy.inline import LoadedOperators, open_session
 from stream.errors import AffectstreamError
 from stream.prediction import Prediction
 from stream.timeline.settings import UtteranceSettings
-
-SAMPLE_MEMORY_S = 5.0
-"""Between two samples of the process's memory."""
 
 
 class PipelineRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,15 +55,6 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     hang_over_ms: float
     transcription_ms: float
     rest_ms: float
-
-
-class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """Resident memory over one session: slope over the last four fifths."""
-
-    minutes: float
-    first_mb: float
-    last_mb: float
-    slope_mb_per_hour: float
 
 
 def run_pipeline(media: str, operators: LoadedOperators) -> PipelineRun:
@@ -125,32 +111,14 @@ def measure_overhead(media: Path, *, pairs: int) -> Overhead:
 
 def measure_realtime(media: Path, *, utterance: UtteranceSettings) -> tuple[Latency, Memory]:
     """One session at the media's pace: latency of its finals, and memory from the first to the last sample."""
-    samples: list[tuple[float, float]] = []
-    done = threading.Event()
-    sampler = threading.Thread(target=_sample_memory, args=(samples, done), daemon=True)
     finals: list[_Final] = []
-    with open_session(str(media), realtime=True, operators=LoadedOperators(), session="bench") as session:
-        sampler.start()
+    with (
+        open_session(str(media), realtime=True, operators=LoadedOperators(), session="bench") as session,
+        sampled_memory() as samples,
+    ):
         # What is kept of each is little: an hour of predictions would be 5 MB of the memory that is measured.
         finals += (_final(p) for p in session if p.result.status == "final" and p.result.kind == "utterance")
-    done.set()
-    sampler.join()
     return _latency(finals, utterance), memory_slope(samples)
-
-
-def memory_slope(samples: Sequence[tuple[float, float]]) -> Memory:
-    """Least-squares slope of (seconds, MB) samples over the last four fifths of their time."""
-    if len(samples) < 2:
-        raise AffectstreamError("memory slope", found=f"{len(samples)} samples", expected="two or more", fix="run longer")
-    seconds, megabytes = np.array(samples).T
-    late = seconds >= seconds[0] + 0.2 * (seconds[-1] - seconds[0])
-    slope = float(np.polyfit(seconds[late], megabytes[late], 1)[0]) if late.sum() > 1 else 0.0
-    return Memory(
-        minutes=float(seconds[-1] - seconds[0]) / 60,
-        first_mb=float(megabytes[0]),
-        last_mb=float(megabytes[-1]),
-        slope_mb_per_hour=slope * 3600,
-    )
 
 
 class _Final(NamedTuple):
@@ -181,12 +149,6 @@ def _latency(finals: Sequence[_Final], utterance: UtteranceSettings) -> Latency:
         transcription_ms=transcription,
         rest_ms=median - utterance.hang_over_ns / 1e6 - transcription,
     )
-
-
-def _sample_memory(samples: list[tuple[float, float]], done: threading.Event) -> None:
-    process = psutil.Process()
-    while not done.wait(SAMPLE_MEMORY_S):
-        samples.append((time.monotonic(), process.memory_info().rss / 1e6))
 
 
 def _piped(media: Path) -> PipelineRun:
