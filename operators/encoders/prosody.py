@@ -19,6 +19,11 @@ TRANSFORM = 1024
 BANDS = 24
 LOWEST_HZ, HIGHEST_HZ = 65.0, 500.0
 """Where a voice's pitch is looked for."""
+SHORTEST, LONGEST = int(SAMPLE_RATE / HIGHEST_HZ), int(SAMPLE_RATE / LOWEST_HZ)
+"""Its periods in samples."""
+FRAMES_AT_ONCE = 128
+"""Frames that are transformed together: those of 15 s at once take 30 MB, in blocks of another size for each utterance, which
+left holes in the heap that grew for hours."""
 VOICED = 0.5
 """Height of the autocorrelation's peak, as a share of the frame's energy, from which a frame counts as voiced."""
 OCTAVE_COST = 0.05
@@ -39,9 +44,13 @@ def prosody(samples: np.ndarray) -> np.ndarray:
     from the first to the second half, mean step) and the share of voiced frames. Without a voiced frame pitch is 0.
     """
     frames = _frames(samples)
-    bands, window, lags = _constants()
-    spectrum = torch.fft.rfft(frames * window, TRANSFORM)
-    power = spectrum.real.square() + spectrum.imag.square()
+    bands, _, _, _ = _constants()
+    power = torch.empty(len(frames), TRANSFORM // 2 + 1)
+    periods, heights = torch.empty(len(frames), dtype=torch.long), torch.empty(len(frames))
+    for first in range(0, len(frames), FRAMES_AT_ONCE):
+        part = slice(first, first + FRAMES_AT_ONCE)
+        power[part] = _power(frames[part])
+        periods[part], heights[part] = _peaks(power[part])
     loudness = power.mean() + _SILENCE
     log_bands = torch.log(power @ bands / loudness + _FLOOR)
     level = torch.log(power.mean(1) / loudness + _FLOOR)
@@ -51,44 +60,54 @@ def prosody(samples: np.ndarray) -> np.ndarray:
     flux = torch.cat([torch.zeros(1), log_bands.diff(dim=0).abs().mean(1)])
     tilt = log_bands[:, : BANDS // 3].mean(1) - log_bands[:, -BANDS // 3 :].mean(1)
     course = torch.cat([log_bands, torch.stack([level, centroid, flux, tilt], 1)], 1)
-    return torch.cat([course.mean(0), course.std(0, correction=0), _pitch(power, lags)]).numpy()
+    return torch.cat([course.mean(0), course.std(0, correction=0), _pitch(periods[heights > VOICED], len(frames))]).numpy()
 
 
 def _frames(samples: np.ndarray) -> Tensor:
-    """Frames (f, 640) in [-1, 1) without their mean; one at least, padded with zeros."""
+    """Frames (f, 640) in [-1, 1), views of the samples; one at least, padded with zeros."""
     audio = torch.zeros(max(len(samples), FRAME_SAMPLES))
     audio[: len(samples)] = torch.from_numpy(samples.astype(np.float32) / 32768)
-    frames = audio.unfold(0, FRAME_SAMPLES, HOP_SAMPLES)
-    return frames - frames.mean(1, keepdim=True)
+    return audio.unfold(0, FRAME_SAMPLES, HOP_SAMPLES)
 
 
-def _pitch(power: Tensor, taper: Tensor) -> Tensor:
-    """The six numbers of pitch out of the frames' power spectra (f, 513), by their autocorrelation."""
+def _power(frames: Tensor) -> Tensor:
+    """Power spectra (f, 513) of frames (f, 640), without their mean."""
+    _, window, _, _ = _constants()
+    spectrum = torch.fft.rfft((frames - frames.mean(1, keepdim=True)) * window, TRANSFORM)
+    return spectrum.real.square() + spectrum.imag.square()
+
+
+def _peaks(power: Tensor) -> tuple[Tensor, Tensor]:
+    """The period of each frame in samples int64 (f,) and how high its peak is (f,), out of power spectra (f, 513)."""
+    _, _, taper, cost = _constants()
     correlation = torch.fft.irfft(power, TRANSFORM)
-    first, last = int(SAMPLE_RATE / HIGHEST_HZ), int(SAMPLE_RATE / LOWEST_HZ)
     # The window alone makes the correlation fall with the lag; divided by its own it peaks at the period.
-    normalised = correlation[:, first:last] / (taper[first:last] * correlation[:, :1] + _SILENCE)
+    normalised = correlation[:, SHORTEST:LONGEST] / (taper * correlation[:, :1] + _SILENCE)
     # A period's multiples are as high as the period: the shorter of two like peaks is the pitch.
-    octaves_below = torch.log2(torch.arange(first, last) / first)
-    place = (normalised - OCTAVE_COST * octaves_below).argmax(1)
-    voiced = normalised.gather(1, place[:, None])[:, 0] > VOICED
-    count = int(voiced.sum())
+    place = (normalised - cost).argmax(1)
+    return place + SHORTEST, normalised.gather(1, place[:, None])[:, 0]
+
+
+def _pitch(periods: Tensor, frames: int) -> Tensor:
+    """The six numbers of pitch out of the periods (v,) of the voiced ones of so many frames."""
+    count = len(periods)
     if not count:
         return torch.zeros(6)
-    octaves = torch.log2(SAMPLE_RATE / (place[voiced] + first).float() / 100)
+    octaves = torch.log2(SAMPLE_RATE / periods.float() / 100)
     low, middle, high = torch.quantile(octaves, torch.tensor([0.1, 0.5, 0.9]))
     half = max(1, count // 2)
     step = octaves.diff().abs().clamp(max=0.5).mean() if count > 1 else torch.tensor(0.0)
     change = octaves[-half:].mean() - octaves[:half].mean()
-    share = torch.tensor(count / len(voiced))
+    share = torch.tensor(count / frames)
     return torch.stack([middle, octaves.std(correction=0), high - low, change, step, share])
 
 
 @cache
-def _constants() -> tuple[Tensor, Tensor, Tensor]:
-    """Mel bands (513, 24), the window (640,) and the window's own autocorrelation by lag (1024,), at most 1."""
+def _constants() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mel bands (513, 24), the window (640,), and by lag its own autocorrelation, at most 1, and the cost of octaves below."""
     bands = torchaudio.functional.melscale_fbanks(TRANSFORM // 2 + 1, 60.0, 7600.0, BANDS, SAMPLE_RATE, norm="slaney")
     window = torch.hann_window(FRAME_SAMPLES, periodic=False)
     spectrum = torch.fft.rfft(window, TRANSFORM)
     taper = torch.fft.irfft(spectrum.real.square() + spectrum.imag.square(), TRANSFORM)
-    return bands, window, (taper / taper[0]).clamp(min=0.05)
+    octaves_below = torch.log2(torch.arange(SHORTEST, LONGEST) / SHORTEST)
+    return bands, window, (taper / taper[0]).clamp(min=0.05)[SHORTEST:LONGEST], OCTAVE_COST * octaves_below

@@ -46,3 +46,12 @@ def test_any_length_and_silence_give_finite_numbers(count: int) -> None:
     assert found.shape == (PROSODY_DIM,)
     assert np.isfinite(found).all()
     assert found[VOICED] == 0
+
+
+def test_it_does_not_matter_how_many_frames_are_transformed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoken = np.concatenate([voice(110, 2.3, glide=0.5), np.zeros(4_000, np.int16), voice(180, 1.7)])
+    found = {prosody(spoken).tobytes()}
+    for at_once in (16, 100, 10_000):
+        monkeypatch.setattr("operators.encoders.prosody.FRAMES_AT_ONCE", at_once)
+        found.add(prosody(spoken).tobytes())
+    assert len(found) == 1
