@@ -8,10 +8,10 @@ from collections.abc import Callable
 import msgspec
 
 from stream.publishing.replay import Missing
-from stream.publishing.wire import Gap, Header, Heartbeat, Position, unpack_header
+from stream.publishing.wire import Gap, Header, Heartbeat, Position, split, unpack_header
 
 
-class Received(msgspec.Struct, frozen=True):
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A message whose header is known and whose payload nobody has looked at yet."""
 
     topic: bytes
@@ -21,7 +21,7 @@ class Received(msgspec.Struct, frozen=True):
 
 def received(frames: list[bytes]) -> Received:
     """What the two frames of a message hold. Raises `PublishingError` where the header does not follow the protocol."""
-    header, _, payload = frames[1].partition(b"\n")
+    header, payload = split(frames[1])
     return Received(frames[0], unpack_header(header), payload)
 
 
@@ -107,19 +107,21 @@ class Known:
         epoch, topic = key
         self.out.append(Gap(publisher_epoch=epoch, topic=topic.decode(errors="replace"), first=first, last=last, reason=reason))  # type: ignore[arg-type]
 
-    def continues(self, message: Received) -> bool:
-        """Whether it is the next of a topic that is known, as nearly all are; it goes out then."""
-        header = message.header
-        last = self.topics.get(message.topic)
+    def continues(self, topic: bytes, header: Header) -> bool:
+        """Whether it is the next of a topic that is known, as nearly all are; it has gone out then."""
+        last = self.topics.get(topic)
         if last is None or header.sequence != last[0] + 1 or header.publisher_epoch != self.epoch:
             return False
-        self.deliver(message)
+        self._advance(topic, header)
         return True
 
     def deliver(self, message: Received) -> None:
         """The next message of its topic goes out."""
-        number = message.header.global_sequence
-        self.topics[message.topic] = (message.header.sequence, number)
+        self._advance(message.topic, message.header)
+        self.out.append(message)
+
+    def _advance(self, topic: bytes, header: Header) -> None:
+        number = header.global_sequence
+        self.topics[topic] = (header.sequence, number)
         if number == self.covered + 1:
             self.covered = number
-        self.out.append(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from stream.prediction import Prediction
+from stream.prediction import Prediction, Result
 
 SEGMENTS = 8_192
 """Segments, the newest, whose revision is known at least (at most twice as many), so that one published twice comes once."""
@@ -22,6 +22,8 @@ class Newest:
         self._recent: dict[Identity, tuple[int, str]] = {}
         self._before: dict[Identity, tuple[int, str]] = {}
         self._lanes: OrderedDict[tuple[str, str], Prediction] = OrderedDict()
+        self._has_let_go = False
+        """Lanes have been left: what is newer than the newest of its lane may have come, all the same."""
 
     def lanes(self) -> dict[tuple[str, str], Prediction]:
         """By session and lane, the newest revision of the newest segment."""
@@ -30,19 +32,28 @@ class Newest:
     def add(self, prediction: Prediction) -> bool:
         """Whether this revision is new: a session may hand its finals to a new publisher once more."""
         result = prediction.result
-        identity = (result.session, result.source_epoch, result.lane, result.start_ns)
-        known = self._recent.get(identity) or self._before.get(identity)
-        if known is not None and (result.revision < known[0] or (result.revision, result.status) == known):
-            return False
-        self._recent[identity] = (result.revision, result.status)
-        if len(self._recent) >= SEGMENTS:  # the least recent go at once: one by one, each would cost as much as it did to add
-            self._before, self._recent = self._recent, {}
         lane = (result.session, result.lane)
         newest = self._lanes.get(lane)
-        if newest is None or (newest.result.source_epoch, newest.result.start_ns) <= (result.source_epoch, result.start_ns):
-            self._lanes[lane] = prediction
-            if newest is None and len(self._lanes) > LANES:
-                self._lanes.popitem(last=False)
+        if newest is not None:
+            last = newest.result
+            if result.start_ns > last.start_ns and result.source_epoch == last.source_epoch and not self._has_let_go:
+                self._remember(last)  # nearly all are the newest segment or its next revision, and are looked up nowhere else
+            elif result.start_ns == last.start_ns and result.source_epoch == last.source_epoch:
+                if not _follows(result, last.revision, last.status):
+                    return False
+            elif not self._is_unseen(result):
+                return False
+            elif (result.source_epoch, result.start_ns) < (last.source_epoch, last.start_ns):
+                self._remember(result)
+                return True
+            else:
+                self._remember(last)
+        elif not self._is_unseen(result):
+            return False
+        self._lanes[lane] = prediction
+        if newest is None and len(self._lanes) > LANES:
+            self._has_let_go = True
+            self._remember(self._lanes.popitem(last=False)[1].result)
         return True
 
     def begin(self, session: str) -> None:
@@ -50,3 +61,21 @@ class Newest:
         for known in (self._recent, self._before):
             for identity in [i for i in known if i[0] == session]:
                 del known[identity]
+        for lane in [lane for lane in self._lanes if lane[0] == session]:
+            del self._lanes[lane]
+
+    def _is_unseen(self, result: Result) -> bool:
+        """Whether a segment that is not its lane's newest has not come, or only in an earlier revision."""
+        identity = (result.session, result.source_epoch, result.lane, result.start_ns)
+        known = self._recent.get(identity) or self._before.get(identity)
+        return known is None or _follows(result, *known)
+
+    def _remember(self, result: Result) -> None:
+        identity = (result.session, result.source_epoch, result.lane, result.start_ns)
+        self._recent[identity] = (result.revision, result.status)
+        if len(self._recent) >= SEGMENTS:  # the least recent go at once: one by one, each would cost as much as it did to add
+            self._before, self._recent = self._recent, {}
+
+
+def _follows(result: Result, revision: int, status: str) -> bool:
+    return result.revision > revision or (result.revision == revision and result.status != status)

@@ -27,7 +27,9 @@ from stream.publishing.wire import (
     Message,
     Position,
     check_session,
+    split,
     unpack_body,
+    unpack_header,
     unpack_heartbeat,
 )
 
@@ -148,43 +150,47 @@ class Subscriber:
     def _next(self) -> Message | Gap | None:
         """The next thing to tell, None once closed."""
         known = self._following.known
-        out = known.out
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        told: Message | Gap | None
         while not self._closing:
-            while out:
-                item = out.popleft()
-                told = item if isinstance(item, Gap) else self._opened(item)
+            while known.out:
+                item = known.out.popleft()
+                told = item if isinstance(item, Gap) else self._opened(item.topic, item.header, item.payload)
                 if told is not None:
                     return told
             self._settled = (known.epoch or 0, known.covered)
-            self._take(deadline)
+            now_s = time.monotonic()
+            if now_s < self._look_s and (deadline is None or deadline - now_s >= TURN_MS / 1_000):
+                # In the usual state a message is all that is waited for, and it is the next one.
+                frames = self._inbound.receive()
+                if frames is not None:
+                    self._heard_s = now_s
+                    told = self._take_published(frames)
+                    if told is not None:
+                        return told
+                    continue
+            told = self._look(now_s, deadline)
+            if told is not None:
+                return told
         return None
 
-    def _take(self, deadline: float | None) -> None:
-        """Waits for something to come in, and takes it."""
-        now_s = time.monotonic()
-        left_ms = TURN_MS if deadline is None else max(0, round((deadline - now_s) * 1_000))
-        # In the usual state a message is all that is waited for, and the rest is looked at once a turn.
-        usual = self._inbound.is_connected and not self._following.is_asking and left_ms >= TURN_MS
-        if usual and now_s < self._look_s:
-            frames = self._inbound.receive()
-            if frames is not None:
-                self._heard_s = now_s
-                self._take_published(frames)
-                return
-        self._look_s = now_s + LOOK_S
+    def _look(self, now_s: float, deadline: float | None) -> Message | Gap | None:
+        """Takes whatever has come in or waits for it, a turn at most, and asks for what has to be asked for."""
         self._ask(now_s)
         if self._following.known.out:
-            return
-        message, answer, reconnected = self._inbound.wait(0 if usual else min(TURN_MS, left_ms))
+            return None
+        left_ms = TURN_MS if deadline is None else max(0, round((deadline - now_s) * 1_000))
+        is_usual = self._inbound.is_connected and not self._following.is_asking
+        self._look_s = now_s + LOOK_S if is_usual else float("-inf")
+        message, answer, reconnected = self._inbound.wait(0 if is_usual and left_ms >= TURN_MS else min(TURN_MS, left_ms))
         if reconnected:
             self._following.reconnected()
         if answer is not None:
             self._take_answer(answer)
         if message is not None:
             self._heard_s = now_s
-            self._take_published(message)
-        elif now_s - self._heard_s > self._silence_s:
+            return self._take_published(message)
+        if now_s - self._heard_s > self._silence_s:
             self._inbound.reconnect()
             self._heard_s, self._silence_s = now_s, min(2 * self._silence_s, LONGEST_SILENCE_S)
         elif answer is None and deadline is not None and time.monotonic() >= deadline:
@@ -194,15 +200,24 @@ class Subscriber:
                 expected="predictions",
                 fix="is it running, and is the session's name right?",
             )
+        return None
 
-    def _take_published(self, frames: list[bytes]) -> None:
+    def _take_published(self, frames: list[bytes]) -> Message | Gap | None:
+        """Takes a message off the XPUB, and tells it where it is the next one, as nearly all are."""
         try:
             if len(frames) != 2 or frames[0] == _HEARTBEAT:
                 self._take_heartbeat(unpack_heartbeat(frames))
-            else:
-                self._following.take(received(frames))
+                return None
+            topic, (header_json, payload) = frames[0], split(frames[1])
+            header = unpack_header(header_json)
         except PublishingError:
             self.malformed += 1
+            return None
+        if self._following.continues(topic, header):
+            return self._opened(topic, header, payload)
+        self._following.take(Received(topic, header, payload))
+        self._look_s = float("-inf")  # something may have to be asked for
+        return None
 
     def _take_heartbeat(self, heartbeat: Heartbeat) -> None:
         delay_s = time.time() - _seconds(heartbeat.published)
@@ -211,7 +226,7 @@ class Subscriber:
         self._silence_s = SILENT * heartbeat.interval_ms / 1_000
         self._inbound.connect_replay(heartbeat.replay)
         self._following.take_heartbeat(heartbeat, time.monotonic())
-        self._ask(time.monotonic())
+        self._look_s = float("-inf")
 
     def _ask(self, now_s: float) -> None:
         request = self._following.request(now_s)
@@ -235,20 +250,19 @@ class Subscriber:
             )
         self._ask(time.monotonic())
 
-    def _opened(self, message: Received) -> Message | Gap | None:
+    def _opened(self, topic: bytes, header: Header, payload: bytes) -> Message | Gap | None:
         """The typed message; None where it is malformed or a duplicate, a gap where it is too old."""
-        header = message.header
         # Whoever was published within one second is fresh until the same moment.
         if (header.published[:19] != self._second or time.time() > self._fresh_until_s) and self._is_too_old(header):
             return Gap(
                 publisher_epoch=header.publisher_epoch,
-                topic=message.topic.decode(errors="replace"),
+                topic=topic.decode(errors="replace"),
                 first=header.sequence,
                 last=header.sequence,
                 reason="too-old",
             )
         try:
-            body = unpack_body(message.topic, message.payload)
+            body = unpack_body(topic, payload)
         except PublishingError:
             self.malformed += 1
             return None

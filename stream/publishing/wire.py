@@ -41,7 +41,7 @@ BEGINNING = Position(0, 0)
 """Before all that a publisher still has."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class Header(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a message stands among the others of its publisher.
 
     `version` is that of the prediction schema. `publisher_epoch` grows at each start of a publisher (milliseconds since
@@ -113,7 +113,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 Body = Prediction | SessionEvent
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message as received."""
 
     header: Header
