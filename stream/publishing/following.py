@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from stream.publishing.known import Known, Received
 from stream.publishing.replay import Missing, Page, Refusal, Request
-from stream.publishing.wire import Gap, Header, Heartbeat, Position
+from stream.publishing.wire import Gap, Heartbeat, Position
 
 HELD = 4_096
 """Messages held back during a replay; what comes after them is let go, and asked for in its turn."""
@@ -75,12 +75,8 @@ class Following:
         """Whether something is being asked for."""
         return self._asked is not None
 
-    def continues(self, topic: bytes, header: Header) -> bool:
-        """Whether a message off the XPUB is the next one, and nothing has to come before it; it has gone out then."""
-        return self._asked is None and not self.known.out and self.known.continues(topic, header)
-
     def take(self, message: Received) -> None:
-        """A message off the XPUB, also one that does not continue."""
+        """A message off the XPUB."""
         if self._asked is not None:
             self._hold(message)
         else:
@@ -185,8 +181,7 @@ class Following:
 
     def _consider(self, message: Received) -> None:
         header = message.header
-        if self.known.continues(message.topic, header):
-            self.known.out.append(message)
+        if self.known.continues(message):
             return
         if not self.known.wanted(message.topic):
             return

@@ -107,20 +107,22 @@ class Known:
         epoch, topic = key
         self.out.append(Gap(publisher_epoch=epoch, topic=topic.decode(errors="replace"), first=first, last=last, reason=reason))  # type: ignore[arg-type]
 
-    def continues(self, topic: bytes, header: Header) -> bool:
-        """Whether it is the next of a topic that is known, as nearly all are; it has gone out then."""
-        last = self.topics.get(topic)
+    def continues(self, message: Received) -> bool:
+        """Whether it is the next of a topic that is known; it goes out then."""
+        header = message.header
+        last = self.topics.get(message.topic)
         if last is None or header.sequence != last[0] + 1 or header.publisher_epoch != self.epoch:
             return False
-        self._advance(topic, header)
+        self.deliver(message)
         return True
 
     def deliver(self, message: Received) -> None:
         """The next message of its topic goes out."""
-        self._advance(message.topic, message.header)
+        self.advance(message.topic, message.header)
         self.out.append(message)
 
-    def _advance(self, topic: bytes, header: Header) -> None:
+    def advance(self, topic: bytes, header: Header) -> None:
+        """The next message of its topic has gone out."""
         number = header.global_sequence
         self.topics[topic] = (header.sequence, number)
         if number == self.covered + 1:

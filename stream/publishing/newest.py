@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from stream.prediction import Prediction, Result
 
 SEGMENTS = 8_192
@@ -21,7 +19,7 @@ class Newest:
     def __init__(self) -> None:
         self._recent: dict[Identity, tuple[int, str]] = {}
         self._before: dict[Identity, tuple[int, str]] = {}
-        self._lanes: OrderedDict[tuple[str, str], Prediction] = OrderedDict()
+        self._lanes: dict[tuple[str, str], Prediction] = {}
         self._has_let_go = False
         """Lanes have been left: what is newer than the newest of its lane may have come, all the same."""
 
@@ -34,26 +32,24 @@ class Newest:
         result = prediction.result
         lane = (result.session, result.lane)
         newest = self._lanes.get(lane)
-        if newest is not None:
-            last = newest.result
-            if result.start_ns > last.start_ns and result.source_epoch == last.source_epoch and not self._has_let_go:
-                self._remember(last)  # nearly all are the newest segment or its next revision, and are looked up nowhere else
-            elif result.start_ns == last.start_ns and result.source_epoch == last.source_epoch:
-                if not _follows(result, last.revision, last.status):
-                    return False
-            elif not self._is_unseen(result):
+        if newest is None:
+            return self._is_unseen(result) and self._add_lane(lane, prediction)
+        last = newest.result
+        epoch, start_ns, last_ns = result.source_epoch, result.start_ns, last.start_ns
+        # Nearly all are the newest segment's next revision or a newer one, which are looked up nowhere else.
+        if epoch == last.source_epoch and start_ns == last_ns:
+            if not _follows(result, last.revision, last.status):
                 return False
-            elif (result.source_epoch, result.start_ns) < (last.source_epoch, last.start_ns):
-                self._remember(result)
-                return True
-            else:
-                self._remember(last)
+        elif epoch == last.source_epoch and start_ns > last_ns and not self._has_let_go:
+            self._remember(last)
         elif not self._is_unseen(result):
             return False
+        elif (epoch, start_ns) < (last.source_epoch, last_ns):
+            self._remember(result)
+            return True
+        else:
+            self._remember(last)
         self._lanes[lane] = prediction
-        if newest is None and len(self._lanes) > LANES:
-            self._has_let_go = True
-            self._remember(self._lanes.popitem(last=False)[1].result)
         return True
 
     def begin(self, session: str) -> None:
@@ -69,6 +65,13 @@ class Newest:
         identity = (result.session, result.source_epoch, result.lane, result.start_ns)
         known = self._recent.get(identity) or self._before.get(identity)
         return known is None or _follows(result, *known)
+
+    def _add_lane(self, lane: tuple[str, str], prediction: Prediction) -> bool:
+        if len(self._lanes) >= LANES:
+            self._has_let_go = True
+            self._remember(self._lanes.pop(next(iter(self._lanes))).result)
+        self._lanes[lane] = prediction
+        return True
 
     def _remember(self, result: Result) -> None:
         identity = (result.session, result.source_epoch, result.lane, result.start_ns)

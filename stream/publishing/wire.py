@@ -216,8 +216,14 @@ def unpack_body(topic: bytes, payload: bytes) -> Body:
     """The payload of a message on a topic. Raises `PublishingError`, also where it is another session's."""
     try:
         kind, name = _parts(topic)
-        body: Body = _event_decoder.decode(payload) if kind == SESSIONS else decode_prediction(payload)
-        if (body.result if isinstance(body, Prediction) else body).session != name:
+        body: Body
+        if kind == SESSIONS:
+            body = _event_decoder.decode(payload)
+            session = body.session
+        else:
+            body = decode_prediction(payload)
+            session = body.result.session
+        if session != name:
             raise PublishingError("message", found="a topic of another session", expected="that of its payload")
     except (msgspec.DecodeError, UnicodeError, RecursionError, InputError) as error:
         raise PublishingError("message", found=str(error), expected="a payload of the protocol") from error
