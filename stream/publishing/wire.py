@@ -188,7 +188,7 @@ def stamped(payload: bytes, publisher_epoch: int, sequence: int, global_sequence
 
 
 def split(frame: bytes) -> tuple[bytes, bytes]:
-    """Header and payload of a second frame, both as JSON; JSON has no line feed of its own here."""
+    """Header and payload of a second frame, both as JSON: the first line feed ends the header, which has none of its own."""
     header, _, payload = frame.partition(b"\n")
     return header, payload
 

@@ -13,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from stream.prediction import Prediction, Result
 from stream.publishing import AsyncSubscriber, Gap, Position, Publisher, Subscriber
+from stream.publishing import subscriber as subscriber_module
+from stream.publishing.inbound import Inbound
 from stream.publishing.wire import BEGINNING, SessionEvent
 
 PATIENCE_S = 60.0
@@ -189,6 +192,36 @@ def test_a_subscriber_that_was_stopped_has_everything() -> None:
         receiver.send_signal(signal.SIGCONT)
         out, _ = receiver.communicate(timeout=PATIENCE_S)
     assert out.split() == [str(n) for n in range(1, 12_000)]
+
+
+def test_a_publisher_that_was_stopped_is_followed_without_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = threading.Event()
+
+    class Watched(Inbound):
+        def reconnect(self) -> None:
+            super().reconnect()
+            again.set()
+
+    monkeypatch.setattr(subscriber_module, "Inbound", Watched)
+    monkeypatch.setattr(subscriber_module, "SILENT", 1.5)
+    came: list[int] = []
+    endpoint = free_endpoint()
+    with process(PUBLISH, endpoint) as publisher, Subscriber(endpoint, "s", PATIENCE_S, since=BEGINNING) as subscriber:
+        assert line(publisher) == "there"
+        items = iter(subscriber)
+        tell(publisher, 0, 50)
+        assert take(items, 50) == list(range(50))
+        publisher.send_signal(signal.SIGSTOP)
+        again.clear()
+        reader = threading.Thread(target=lambda: came.extend(take(items, 50)))
+        reader.start()
+        assert again.wait(PATIENCE_S)
+        publisher.send_signal(signal.SIGCONT)
+        tell(publisher, 50, 100)
+        reader.join(PATIENCE_S)
+        assert not reader.is_alive()
+    assert came == list(range(50, 100))
+    assert subscriber.lost == 0
 
 
 def test_three_speeds_at_once_and_none_holds_another_up() -> None:
