@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from deploy.cli.device import DeviceOption, check_device
-from stream.errors import SettingsError
+from stream.errors import DatasetError, InputError, SettingsError
 
 if TYPE_CHECKING:
     from operators.evaluation.judgement import Figure, JudgedSplit
@@ -105,7 +105,10 @@ def clips(
     report: ReportOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
-    """The pipeline itself, end to end: each clip as `analyze` sees it, its segments pooled by their length."""
+    """The pipeline itself, end to end: each clip as `analyze` sees it, its segments pooled by their length.
+
+    A clip that can't be analysed is told, with its line, and left out of the figures; the exit status is 1 then.
+    """
     from deploy.cli import terminal
     from operators.evaluation.clips import judged_clips, pooled, read_manifest
 
@@ -115,20 +118,32 @@ def clips(
     from deploy.inline import LoadedOperators, open_session
 
     operators = LoadedOperators(model, device)
-    opinions = []
+    clips, opinions = [], []
     try:
         for clip in _track()(manifest.clips, "Clips"):
             transcript = str(clip.transcript) if clip.transcript is not None else None
-            with open_session(
-                str(clip.media), transcript=transcript, operators=operators, session=clip.media.name, provisional=False
-            ) as session:
-                opinions.append(pooled(prediction.result for prediction in session))
-                if session.summary.cut is not None:
-                    terminal.print_notice(terminal.stderr(), session.summary.cut)
+            try:
+                with open_session(
+                    str(clip.media), transcript=transcript, operators=operators, session=clip.media.name, provisional=False
+                ) as session:
+                    opinion = pooled(prediction.result for prediction in session)
+                    if session.summary.cut is not None:
+                        terminal.print_notice(terminal.stderr(), f"{clip.where}: {session.summary.cut}")
+            except InputError as error:
+                terminal.print_notice(terminal.stderr(), f"{clip.where}: {error}; left out")
+                continue
+            clips.append(clip)
+            opinions.append(opinion)
     finally:
         operators.close()
-    judged = judged_clips(manifest, opinions)
+    if not clips:
+        raise DatasetError(
+            f"table {data}", found="no clip that can be analysed", expected="some", fix="see what was told of each"
+        )
+    judged = judged_clips(msgspec.structs.replace(manifest, clips=tuple(clips)), opinions)
     _tell(operators.model, judged, _command("clips", data, model), as_json=as_json, report=report)
+    if len(clips) < len(manifest.clips):
+        raise typer.Exit(1)
 
 
 def _load(folder: Path | None, device: str) -> AffectModel:

@@ -27,6 +27,8 @@ class LabelledClip(msgspec.Struct, frozen=True, kw_only=True):
     transcript: Path | None
     truth: float
     split: str
+    where: str
+    """The table and its line, for messages."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,4 +118,4 @@ def _clip(path: Path, row: Row, media: str, *, sentiment: bool) -> LabelledClip:
         if not file.is_file():
             raise DatasetError(where, found=f"no file {file}", expected="paths relative to the table's folder")
     split = cells.get("split", "").strip() or WHOLE
-    return LabelledClip(media=files[0], transcript=files[1] if given else None, truth=truth, split=split)
+    return LabelledClip(media=files[0], transcript=files[1] if given else None, truth=truth, split=split, where=where)

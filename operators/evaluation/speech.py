@@ -15,7 +15,7 @@ from operators.datasets.ravdess import FILE, LABELS, TRAIN_ACTORS, VALID_ACTORS,
 from operators.encoders.speech import SpeechEncoder
 from operators.evaluation.as_segments import BATCH, emotions_of, judge, speech_segment
 from operators.evaluation.judgement import JudgedClasses, JudgedSplit
-from operators.evaluation.rows import check_every_class, read_table
+from operators.evaluation.rows import check_every_class, number_of, read_table
 from operators.evaluation.voice_robustness import DEGRADATIONS, Degradation, degraded
 from operators.interface import EMOTIONS, SegmentInput, SpeechResult
 from operators.model import AffectModel, EmotionReader
@@ -51,7 +51,7 @@ def read_voices(folder: Path) -> dict[str, list[SpokenClip]]:
     path = folder / FILE
     if not path.is_file():
         raise DatasetError(f"folder {folder}", found=f"no {FILE}", expected=f"RAVDESS's recordings listed in {FILE}")
-    actors = {_actor(cells["actor"], f"table {path}, line {line}") for line, cells in read_table(path, COLUMNS)}
+    actors = {number_of(cells["actor"], "actor", f"table {path}, line {line}") for line, cells in read_table(path, COLUMNS)}
     groups = {"train": actors & set(TRAIN_ACTORS), "valid": actors & set(VALID_ACTORS)}
     groups["test"] = actors - groups["train"] - groups["valid"]
     splits = {name: read_ravdess(folder, sorted(some)) for name, some in groups.items() if some}
@@ -160,13 +160,6 @@ def _reader(model: AffectModel) -> EmotionReader:
     if model._audio is None:
         raise ModelFolderError(f"model {model.name}", found="no part that reads voices", fix="give --model another folder")
     return model._audio.emotion
-
-
-def _actor(text: str, where: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise DatasetError(where, found=f"actor {text}", expected="a number") from None
 
 
 def _published(label: str) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_fakes import FakeInline
+from cli_fakes import FakeInline, FakeSession
 
 from deploy.cli.app import run
 from deploy.cli.device import check_device
-from stream.errors import SettingsError
+from stream.errors import SettingsError, SourceError
 
 Run = Callable[..., Any]
 MOSI = "id,video,clip_no,start,end,text,label,split\n"
@@ -152,6 +152,34 @@ def test_clips_go_through_the_pipeline(affectstream: Run, inline: FakeInline, tm
     assert not any(asked["provisional"] for asked in inline.asked)
     assert all(session.closed for session in inline.sessions)
     assert Operators.closed == 1
+
+
+def test_a_clip_that_cannot_be_analysed_is_told_with_its_line_and_left_out(
+    affectstream: Run, inline: FakeInline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inline.LoadedOperators = Operators  # type: ignore[assignment]
+    good = inline.open_session
+
+    def open_session(source: str, **options: Any) -> FakeSession:
+        if source.endswith("b.mp4"):
+            raise SourceError(f"source {source}", found="no media", expected="media")
+        return good(source, **options)
+
+    monkeypatch.setattr(inline, "open_session", open_session)
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("media,label\na.mp4,1\nb.mp4,-1\nc.mp4,1\n")
+    outcome = affectstream("evaluate", "clips", "--data", str(manifest), "--json")
+    assert outcome.code == 1
+    assert json.loads(outcome.out)["clips"]["rows"] == 2
+    told = " ".join(outcome.err.split())
+    assert "line 3" in told
+    assert "no media" in told
+    manifest.write_text("media,label\nb.mp4,-1\n")
+    outcome = affectstream("evaluate", "clips", "--data", str(manifest))
+    assert outcome.code == 2
+    assert "no clip that can be analysed" in " ".join(outcome.err.split())
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta"])
