@@ -20,7 +20,7 @@ from deploy.session.engine import Session, SessionPlan
 from deploy.session.predicting import Predictor
 from deploy.session.recorder import ThreadedRecorder
 from deploy.session.submitting import SessionNotice
-from deploy.session_parts import declarations, live_reading, segmentation, stream_operators
+from deploy.session_parts import declarations, live_reading, overhang, segmentation, stream_operators
 from deploy.session_summary import SessionSummary, recording_end
 from deploy.settings import Settings
 from stream.errors import SettingsError
@@ -30,6 +30,7 @@ from stream.recording.schemas import RecordingHead, segmentation_name
 from stream.sources.address import Address, Kind
 from stream.sources.media import MediaSource
 from stream.sources.readable import ReadableSource
+from stream.sources.settings import TranscriptSettings
 from stream.sources.transcript import TranscriptSource
 from stream.timeline.settings import (
     SegmentationName,
@@ -113,8 +114,11 @@ class InlineSession:
     @property
     def notices(self) -> tuple[str, ...]:
         """What is to be said of the sources and of the recording, one line each."""
+        media, *others = self._sources
+        overhangs = (overhang(media, other, TranscriptSettings()) for other in others)
         of_recording = () if self._recorder is None else self._recorder.notices
-        return (*(line for source in self._sources for line in source.notices), *of_recording)
+        own = (line for source in self._sources for line in source.notices)
+        return (*own, *filter(None, overhangs), *of_recording)
 
     @property
     def position_ns(self) -> int:

@@ -14,6 +14,7 @@ from stream.errors import SettingsError
 from stream.sources.live import LiveContainer, LiveSource
 from stream.sources.media import MediaSource
 from stream.sources.readable import ReadableSource
+from stream.sources.settings import TranscriptSettings
 from stream.sources.transcript import TranscriptSource, read_lines
 from stream.timeline.live import LiveDoor, LiveSettings
 from stream.timeline.packets import Modality
@@ -24,6 +25,7 @@ from stream.timeline.settings import (
     UtteranceSettings,
     WindowSettings,
 )
+from stream.timeline.time import to_seconds
 from stream.timeline.watermark import StreamDeclaration
 
 
@@ -46,6 +48,15 @@ def declarations(media: ReadableSource, transcript: TranscriptSource | None) -> 
     if audio is not None:
         streams.append(StreamDeclaration(name="activity", modality=Modality.ACTIVITY, source=audio.name))
     return tuple(streams)
+
+
+def overhang(media: ReadableSource, transcript: ReadableSource, settings: TranscriptSettings) -> str | None:
+    """One line where the transcript goes on long after the media ended, which makes the session as long as itself."""
+    over_ns = transcript.position_ns - media.position_ns
+    if not media.ended or over_ns <= settings.max_overhang_ns:
+        return None
+    over_s, end_s = to_seconds(over_ns), to_seconds(transcript.position_ns)
+    return f"transcript: its last words end {over_s:.0f} s after the media, at {end_s:.0f} s: is it another recording's?"
 
 
 def stream_operators(

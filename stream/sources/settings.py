@@ -63,6 +63,9 @@ class TranscriptSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a transcript: a day of speech, word by word as JSON, is 10 MB; it is read as a whole."""
     max_duration_ns: int = 48 * 3600 * NS_PER_SECOND
     """No cue may end later: the media door's own limit."""
+    max_overhang_ns: int = 10 * NS_PER_SECOND
+    """Words that end so much later than the media are told: a last line may stay on the screen for some seconds, but not so
+    long; the transcript is another recording's, or the media are cut."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
