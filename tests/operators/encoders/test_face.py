@@ -40,7 +40,7 @@ def test_groups_are_encoded_in_the_fewest_calls(encoder: FaceCropEncoder, monkey
     monkeypatch.setattr(encoder, "_network", lambda faces: shapes.append(len(faces)) or network(faces))
     for count in (1, 5, 7, 16, 19):
         encoder.infer(crops(count))
-    assert shapes == [1, 6, 8, 16, 16, 3]
+    assert shapes == [1, 6, 8, 8, 8, 8, 8, 3]
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 6, 8])
