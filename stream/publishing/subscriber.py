@@ -81,7 +81,7 @@ class Subscriber:
         self._since = since
         self._timeout = timeout
         self._until_ended = until_ended
-        self._freshness = Freshness(max_age)
+        self._freshness = Freshness(max_age, time.time())
         predictions = REDACTED if redacted else PREDICTIONS
         exact: frozenset[bytes] | None = None
         if topics is None:
@@ -167,13 +167,13 @@ class Subscriber:
         try:
             header, body = unpack_header(header_json), unpack_body(topic, payload)
         except PublishingError:
-            self.malformed += 1
+            self._take_published(frames)
             return None
         if (
             header.sequence != last[0] + 1
             or header.publisher_epoch != known.epoch
             or not isinstance(body, Prediction)
-            or self._freshness.is_too_old(header.published)
+            or self._freshness.is_too_old(header.published, time.time())
         ):
             self._take_published(frames)
             return None
@@ -233,7 +233,7 @@ class Subscriber:
             self._look_s = float("-inf")
 
     def _take_heartbeat(self, heartbeat: Heartbeat) -> None:
-        self._freshness.note(heartbeat.published)
+        self._freshness.note(heartbeat.published, time.time())
         self._silence_s = SILENT * heartbeat.interval_ms / 1_000
         self._inbound.connect_replay(heartbeat.replay)
         self._following.take_heartbeat(heartbeat, time.monotonic())
@@ -264,7 +264,7 @@ class Subscriber:
     def _opened(self, message: Received) -> Message | Gap | None:
         """The typed message; None where it is malformed or a duplicate, a gap where it is too old."""
         header = message.header
-        if self._freshness.is_too_old(header.published):
+        if self._freshness.is_too_old(header.published, time.time()):
             return Gap(
                 publisher_epoch=header.publisher_epoch,
                 topic=message.topic.decode(errors="replace"),

@@ -443,6 +443,17 @@ def test_hostile_messages_change_nothing_but_a_counter(foreign: Foreign) -> None
     assert (foreign.subscriber.malformed, foreign.subscriber.lost) == (len(hostile) - 2, 0)
 
 
+@pytest.mark.parametrize("payload", [b"{}", b"", b"\xff", encode(prediction(3, "other"))])
+def test_a_payload_that_is_none_is_counted_once_in_the_midst_of_good_ones(foreign: Foreign, payload: bytes) -> None:
+    messages = foreign.subscriber.messages()
+    foreign.send(good(1), good(2), good(3))
+    taken = [next(messages) for _ in range(3)]  # from the second on each is the expected one
+    topic, frame = good(4)
+    foreign.send([topic, split(frame)[0] + b"\n" + payload], good(5), ended())
+    assert starts([*taken, *messages]) == [1, 2, 3, 5]
+    assert (foreign.subscriber.malformed, foreign.subscriber.lost) == (1, 0)
+
+
 def test_events_of_later_versions_are_passed_on(foreign: Foreign) -> None:
     event = SessionEvent(session="s", event="stream-idle", detail="audio")
     foreign.send(pack(event, publisher_epoch=1, sequence=1, global_sequence=1), ended(2))
