@@ -61,6 +61,7 @@ class InlineSession:
         ring: Ring | None = None,
         reopen: Callable[[], MediaSource] | None = None,
         notify: Callable[[SessionNotice], None] | None = None,
+        begun_s: float | None = None,
     ) -> None:
         self.id = session
         self.listeners = [] if notify is None else [notify]
@@ -74,7 +75,7 @@ class InlineSession:
         self._media = source
         self._sources: list[ReadableSource] = [source] if transcript is None else [source, transcript]
         self._stopped = threading.Event()
-        self._begun_s: float | None = None
+        self._begun_s = begun_s
         self._summary: SessionSummary | None = None
         self._revisions: Counter[str] = Counter()
         streams = declarations(source, transcript)
@@ -82,9 +83,14 @@ class InlineSession:
         hurried = pace != "fast" or source.duration_ns is None
         live = None
         if pace in ("live", "as-if-live"):
-            paced = pace == "as-if-live"
             live = live_reading(
-                source, transcript, settings, self._since_begin_ns, paced=paced, reopen=self._reopened if reopen else None
+                source,
+                transcript,
+                settings,
+                self._since_begin_ns,
+                paced=pace == "as-if-live",
+                start_ns=0 if begun_s is None else self._since_begin_ns(),
+                reopen=self._reopened if reopen else None,
             )
         self._session = Session(
             SessionPlan(
@@ -265,6 +271,8 @@ def open_session(
     pace: Pace = "realtime" if realtime else "fast"
     if live or (live is None and is_network):
         pace = "live" if is_network or source == "-" else "as-if-live"
+    # What a live source gives was captured from its connecting on, while it is looked into and the model is loaded, too.
+    begun_s = time.monotonic() if pace == "live" else None
     media = MediaSource(source)
     words = TranscriptSource(transcript) if transcript is not None else None
     if record is not None:
@@ -304,6 +312,7 @@ def open_session(
         ring=ring,
         reopen=(lambda: MediaSource(source)) if is_network else None,
         notify=notify,
+        begun_s=begun_s,
     )
 
 

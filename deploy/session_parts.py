@@ -79,12 +79,16 @@ def live_reading(
     now_ns: Callable[[], int],
     *,
     paced: bool,
+    start_ns: int = 0,
     reopen: Callable[[], MediaSource] | None = None,
 ) -> LiveReading:
-    """A container and its transcript on the monotonic clock; `paced`: files, read as if they came live; `reopen`: a network."""
+    """A container and its transcript on the monotonic clock; `paced`: files, read as if they came live; `reopen`: a network.
+
+    `start_ns`: the session's time when they begin to be listened to.
+    """
     sources: list[LiveSource] = [LiveContainer(media, pace=paced, reopen=reopen)]
     if transcript is not None:
         sources.append(LiveContainer(transcript, clock=None, pace=True))
     streams = [stream for source in sources for stream in source.live_streams]
-    door = LiveDoor(streams, LiveSettings(idle_after_ns=settings.timeline.idle_after_ns))
+    door = LiveDoor(streams, LiveSettings(idle_after_ns=settings.timeline.idle_after_ns), start_ns=start_ns)
     return LiveReading(sources, door, now_ns, settings.live)

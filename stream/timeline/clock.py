@@ -84,7 +84,12 @@ class DeviceClock:
     @property
     def settled(self) -> bool:
         """Whether enough has been observed in this epoch that little is left to slew."""
-        return self._line is not None and (bool(self._two_way) or self._newest_ns >= self._settings.settle_ns)
+        if self._line is None or self._two_way:
+            return self._line is not None
+        # By its arrivals too: what was held back while it connected comes all at once, the oldest the latest.
+        assert self._arrival_ns is not None
+        arrived_ns = self._arrival_ns - (self._zero.device_ns + self._zero.offset_ns)
+        return min(self._newest_ns, arrived_ns) >= self._settings.settle_ns
 
     @property
     def rate(self) -> float:

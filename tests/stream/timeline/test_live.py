@@ -76,6 +76,21 @@ def test_the_tracks_of_a_container_share_a_clock_and_may_lie_apart_in_it() -> No
     assert door.refused == {"video": 0, "audio": 0}
 
 
+def test_what_a_source_held_back_while_it_connected_lies_where_it_was_captured() -> None:
+    door, given, sequence = LiveDoor([AUDIO]), list[DoorItem](), 0
+    for begins_ns, connected_ns in ((10 * S, 13 * S), (19 * S, 21 * S)):  # it ends after 8 s and is connected anew
+        for n in range(8 * S // CHUNK_NS):
+            arrival_ns = max(connected_ns, begins_ns + (n + 1) * CHUNK_NS)
+            given += door.push("audio", sequence, n * CHUNK_NS, CHUNK_NS, maker("audio", sequence), arrival_ns)
+            sequence += 1
+        given += door.end("audio", begins_ns + 8 * S)
+    starts = [each.item.start_ns for each in given if isinstance(each.item, Packet)]
+    captured = [begins_ns + n * CHUNK_NS for begins_ns in (10 * S, 19 * S) for n in range(8 * S // CHUNK_NS)]
+    assert starts == pytest.approx(captured, abs=MS // 10)
+    assert sum(isinstance(each.item, EpochStart) for each in given) == 1
+    assert door.refused == {"audio": 0}
+
+
 def test_words_are_in_session_time_and_do_not_wait() -> None:
     scene = LiveScene([WORDS])
     (given,) = scene.push("words", 3 * S, 200 * MS, delay_ns=2 * S)
