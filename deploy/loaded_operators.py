@@ -21,6 +21,7 @@ from operators.voice_activity import SileroNetwork
 from stream.errors import SettingsError
 from stream.prediction import ModelIdentity
 from stream.recording.schemas import BatchPlan
+from stream.timeline.settings import UtteranceSettings
 
 TranscriberName = Literal["moonshine", "whisper"]
 """`moonshine` ships; `whisper` is an extra, and measures the times of its words."""
@@ -53,6 +54,7 @@ class LoadedOperators:
         threadpoolctl.threadpool_limits(limits=1, user_api="blas")
         self.transcriber = transcriber
         self.model = load_model(Path(model) if model is not None else None, device=device)
+        self.model.prepare(UtteranceSettings().longest_ns)
         self.detector = CenterFaceDetector()
         self.voice = SileroNetwork()
         self.speech: SpeechBatcher = Batcher("speech", SpeechStage(encoder, words).infer)

@@ -62,6 +62,10 @@ class FaceEncoder(Protocol):
 
     feature_dim: int
 
+    def prepare(self) -> None:
+        """Runs each shape once, so that nothing is compiled while somebody waits."""
+        ...
+
     def infer(self, crops: np.ndarray) -> np.ndarray:
         """uint8 (n, 48, 48) crops to float32 (n, feature_dim) features; a row does not depend on its neighbours."""
         ...

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from operators.circumplex import place_of
 from operators.encoders.prosody import prosody
+from operators.encoders.speech import block_count
 from operators.encoders.text import TextEncoder
 from operators.encoders.voice import VoicePooling
 from operators.faces.speaker_folder import load_speaker_weights
@@ -99,6 +100,9 @@ class NoFaceEncoder:
 
     feature_dim = 0
 
+    def prepare(self) -> None:
+        """Nothing is run."""
+
     def infer(self, crops: np.ndarray) -> np.ndarray:
         """Float32 (n, 0)."""
         return np.zeros((len(crops), 0), np.float32)
@@ -134,6 +138,17 @@ class AffectModel:
         self._audio = audio
         self._video = video
         self._sentiment_from_valence = sentiment_from_valence
+
+    def prepare(self, longest_ns: int) -> None:
+        """Runs each network once at each shape that utterances of up to `longest_ns` bring.
+
+        Libraries compile for each and keep that: here, and not over half an hour while predictions wait and memory grows.
+        """
+        if self._text is not None:
+            self._text.encoder.prepare()
+        if self._audio is not None:
+            self._audio.pooling.prepare(block_count(longest_ns // NS_PER_SAMPLE))
+        self.face_encoder.prepare()
 
     @torch.inference_mode()
     def infer(self, batch: Batch) -> list[AffectResult]:

@@ -91,6 +91,11 @@ class FaceCropEncoder:
             features[first : first + len(part)] = self._network(faces).cpu().numpy()[: len(part)]
         return features
 
+    def prepare(self) -> None:
+        """Runs each number of crops once: what is compiled for it and kept does not come while somebody waits."""
+        for crops in BUCKETS:
+            self.infer(np.zeros((crops, CROP_SIZE, CROP_SIZE), np.uint8))
+
 
 class _FoldedConvolution:
     """A convolution that its batch normalisation has become part of: two passes over memory less."""

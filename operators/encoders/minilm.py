@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from operators.encoders.adapters import SHAPES, DenseName, TextAdapters
-from operators.encoders.row_shapes import FEWEST_ROWS, filled_rows
+from operators.encoders.row_shapes import FEWEST_ROWS, filled_rows, row_numbers
 
 _PROBED_ROWS = 200
 
@@ -125,6 +125,12 @@ class PackedMiniLM:
             texts, lengths = [*texts, [0] * filling], [*lengths, filling]
         x = run(self.layers, self.embedded(texts), lengths)
         return pooled(x, lengths)[: len(lengths) - bool(filling)]
+
+    @torch.inference_mode()
+    def prepare(self, longest: int) -> None:
+        """Runs each number of rows that a text of up to `longest` tokens makes, through one layer: all have its shapes."""
+        for rows in row_numbers(longest):
+            run(self.layers[:1], self.embedded([[0] * rows]), [rows])
 
     def embedded(self, texts: Sequence[Sequence[int]]) -> Tensor:
         """What goes into the first layer: float32 (t, 384), the tokens of one text after those of the other."""

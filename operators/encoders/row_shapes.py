@@ -15,3 +15,8 @@ def filled_rows(rows: int) -> int:
     """
     step = max(FEWEST_ROWS, (1 << max(0, rows - 1).bit_length()) // _SHARE)
     return max(1, -(-rows // step)) * step
+
+
+def row_numbers(most: int) -> list[int]:
+    """The numbers of rows that up to `most` are filled up to, in order: what to run once, so that nothing is compiled later."""
+    return sorted({filled_rows(rows) for rows in range(1, most + 1)})

@@ -60,6 +60,10 @@ class TextEncoder:
                 self._known.popitem(last=False)
         return torch.stack([found[text] for text in texts])
 
+    def prepare(self) -> None:
+        """Brings forth what is compiled for each length of a text, so that it does not come while somebody waits."""
+        self._network.prepare(LONGEST_TOKENS)
+
     def _embed(self, texts: list[str]) -> Iterator[Tensor]:
         return itertools.chain.from_iterable(map(self._network, self._packs([self._tokenizer.encode(t).ids for t in texts])))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from operators.encoders.prosody import PROSODY_DIM
-from operators.encoders.row_shapes import filled_rows
+from operators.encoders.row_shapes import filled_rows, row_numbers
 from operators.encoders.speech import LAYERS_DIM
 
 REDUCED: Final = 96
@@ -58,6 +58,12 @@ class VoicePooling(nn.Module):
         heard = torch.arange(filled_rows(len(layers)), device=layers.device) < len(layers)
         filled = functional.pad(layers, (0, 0, 0, len(heard) - len(layers)))
         return self.pool(self.reduce(filled)[None], self.standardise(prosody)[None], heard[None])[0]
+
+    @torch.inference_mode()
+    def prepare(self, longest: int) -> None:
+        """Runs each number of blocks that an utterance of up to `longest` may have, as `TextEncoder.prepare` does."""
+        for rows in row_numbers(longest):
+            self(self.mean.new_zeros(rows, LAYERS_DIM), self.mean.new_zeros(PROSODY_DIM))
 
     def reduce(self, layers: Tensor) -> Tensor:
         """Blocks (..., 1152) by their principal components (..., 96)."""

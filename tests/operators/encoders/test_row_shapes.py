@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from operators.encoders import minilm, voice
 from operators.encoders.minilm import PackedMiniLM
 from operators.encoders.prosody import PROSODY_DIM
-from operators.encoders.row_shapes import FEWEST_ROWS, filled_rows
+from operators.encoders.row_shapes import FEWEST_ROWS, filled_rows, row_numbers
 from operators.encoders.speech import LAYERS_DIM
+from operators.encoders.text import TextEncoder
 from operators.encoders.voice import VoicePooling
 from operators.packaged_weights import MINILM, verified_folder
 
@@ -55,3 +56,26 @@ def test_utterances_of_all_lengths_reach_the_voice_in_few_shapes(monkeypatch: py
     for length in range(1, 160):
         pooling(torch.ones(length, LAYERS_DIM), torch.zeros(PROSODY_DIM))
     assert seen == {filled_rows(length) for length in range(1, 160)}
+
+
+def test_the_numbers_of_rows_are_those_that_are_filled_up_to() -> None:
+    assert row_numbers(20) == [8, 16, 24]
+    assert len(row_numbers(512)) == 32
+
+
+@torch.inference_mode()
+def test_after_they_have_been_prepared_texts_and_utterances_bring_no_new_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, pooling = TextEncoder(), VoicePooling()
+    shapes: dict[str, set[int]] = {"text": set(), "voice": set()}
+    run, pool = minilm.run, pooling.pool
+    monkeypatch.setattr(minilm, "run", lambda layers, x, lengths: shapes["text"].add(len(x)) or run(layers[:1], x, lengths))
+    monkeypatch.setattr(pooling, "pool", lambda *parts: shapes["voice"].add(parts[0].shape[1]) or pool(*parts))
+    encoder.prepare()
+    pooling.prepare(160)
+    prepared = {name: set(seen) for name, seen in shapes.items()}
+    for words in range(1, 140):
+        encoder.encode(["word " * words])
+    for blocks in range(1, 161):
+        pooling(torch.zeros(blocks, LAYERS_DIM), torch.zeros(PROSODY_DIM))
+    assert shapes == prepared
+    assert all(prepared.values())
