@@ -34,15 +34,17 @@ def test_a_clip_heard_and_a_clip_with_given_words(
 
 
 @pytest.mark.usefixtures("loaded")
-def test_media_that_are_none_are_named(
+def test_media_that_are_none_are_named_and_left_out(
     write_media: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_media(tmp_path / "sound.wav", seconds=1, video=False)
     (tmp_path / "text.mp4").write_text("no media")
     manifest = tmp_path / "manifest.csv"
-    manifest.write_text("media,label\nsound.wav,joy\ntext.mp4,joy\n")
-    code = run(["evaluate", "clips", "--data", str(manifest)])
+    manifest.write_text("media,label\nsound.wav,joy\ntext.mp4,joy\nsound.wav,anger\n")
+    code = run(["evaluate", "clips", "--data", str(manifest), "--json"])
     out, err = capfd.readouterr()
-    assert (code, out) == (2, "")
-    assert "text.mp4" in err
-    assert err.count("\n") == 1
+    assert (code, json.loads(out)["clips"]["rows"]) == (1, 2)
+    told = " ".join(err.split())
+    assert "line 3" in told
+    assert "text.mp4" in told
+    assert told.endswith("left out")
