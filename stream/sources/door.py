@@ -68,6 +68,7 @@ def open_container(address: Address, settings: MediaSettings) -> InputContainer:
         "format_whitelist": _FORMATS[address.kind],
         "protocol_whitelist": _PROTOCOLS[address.kind],
         "max_pixels": str(settings.max_pixels),  # frames are decoded already while FFmpeg probes
+        "indexmem": str(settings.index_bytes),
     }
     if address.kind is Kind.HTTP:
         options["max_redirects"] = "0"  # a redirect leads to any host, this one's own ports among them

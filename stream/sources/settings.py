@@ -46,6 +46,9 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a network source may take to answer and be probed."""
     read_timeout_ns: int = 10 * NS_PER_SECOND
     """How long a network source may give nothing before it counts as over."""
+    index_bytes: int = 32 << 10
+    """What FFmpeg may remember of each track's places, of which reading from front to end needs none. By itself it keeps
+    1 MB: memory grows for the first half hour of a session."""
     decoder_threads: int = 1
     """Threads of each decoder: more finish a file sooner and take more CPU-seconds, of which sessions share few."""
 

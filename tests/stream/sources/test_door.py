@@ -15,6 +15,7 @@ from media_making import Pictures, Sound, every, sine, write
 
 from stream.errors import SettingsError, SourceError
 from stream.sources.address import Address, Kind
+from stream.sources.door import open_container
 from stream.sources.media import MediaSource
 from stream.sources.settings import MediaSettings
 from stream.timeline.packets import Item, VideoFrame
@@ -104,6 +105,22 @@ def test_a_file_whose_name_looks_like_a_protocol_is_a_file(clip: Path, monkeypat
     source = MediaSource("concat:a.mkv")
     assert len(source.streams) == 2
     source.close()
+
+
+def test_what_is_remembered_of_a_long_tracks_places_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "long.mkv"
+    with av.open(str(path), "w") as written:
+        track = written.add_stream("pcm_s16le", rate=8_000, layout="mono")
+        for number in range(3_000):
+            packet = av.Packet(bytes(160))
+            packet.stream, packet.pts, packet.dts, packet.time_base = track, number * 10, number * 10, Fraction(1, 1_000)
+            written.mux(packet)
+    entries = []
+    for settings in (MediaSettings(), MediaSettings(index_bytes=4_096)):
+        with open_container(Address.of(str(path)), settings) as container:
+            assert sum(packet.size for packet in container.demux()) == 3_000 * 160
+            entries.append(len(container.streams[0].index_entries))
+    assert entries[1] < 200 < entries[0] < 1_500
 
 
 def test_a_container_cut_before_its_index_is_refused(tmp_path: Path) -> None:
