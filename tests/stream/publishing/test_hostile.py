@@ -226,7 +226,8 @@ def publisher() -> Iterator[Publisher]:
     limits = PeerLimits(requests_per_s=1e6, requests_at_once=1e6)
     with Publisher("tcp://127.0.0.1:*", peers=limits) as publisher:
         publisher.publish(prediction(1))
-        publisher.publish(SessionEvent(session="s", event="ended"))
+        position = publisher.publish(SessionEvent(session="s", event="ended"))
+        assert publisher.wait_for_acknowledgement(position, PATIENCE_MS / 1_000)
         yield publisher
 
 
