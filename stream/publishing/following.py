@@ -180,9 +180,9 @@ class Following:
                 self._consider(item)
 
     def _consider(self, message: Received) -> None:
-        header = message.header
         if self.known.continues(message):
             return
+        header = message.header
         if not self.known.wanted(message.topic):
             return
         if self._beats == 0 and self._since is not None:
